@@ -1,0 +1,271 @@
+//! The contract with users: the `LogSidecar` object, its status, the words that they read and the names that we write.
+//!
+//! Everything that a schema or a CEL rule can state is stated here and refused by the API server; the command line
+//! evaluates the same generated schema offline ([`crate::validate`]), so both refuse the same objects with the same
+//! sentence. Nothing in this module decides anything: planning starts in [`crate::plan`].
+
+mod container;
+mod crd;
+mod reason;
+mod status;
+
+pub use container::PartialContainer;
+pub use crd::definition;
+pub(crate) use crd::schema;
+pub use reason::Reason;
+pub use status::{LogSidecarStatus, TargetStatus, condition};
+
+use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kind::Kind;
+
+/// The field manager of every write, and so the owner that `managedFields` names. It can never change: ownership
+/// recorded under an old name would be lost. (It must not start with `kubectl`: Flux takes such managers over.)
+pub const MANAGER: &str = "logsidecar";
+
+/// The annotation on a workload that records what was put into it; see [`crate::plan::Ledger`].
+pub const LEDGER_ANNOTATION: &str = "logsidecar.dev/injected";
+
+/// The label on a workload that opts it out with the value `"false"`. A label, because `kubectl rollout undo` restores a
+/// Deployment's old annotations and would make an opt-out annotation vanish.
+pub const OPT_OUT_LABEL: &str = "logsidecar.dev/inject";
+
+/// The finalizer on every `LogSidecar` that the controller acts upon.
+pub const FINALIZER: &str = "logsidecar.dev/release";
+
+/// Which workload writes which files, and what ships them.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "logsidecar.dev",
+    version = "v1alpha1",
+    kind = "LogSidecar",
+    plural = "logsidecars",
+    shortname = "lsc",
+    category = "logging",
+    namespaced,
+    status = "LogSidecarStatus",
+    derive = "PartialEq",
+    doc = "LogSidecar says which workload writes which log files and which sidecar container ships them.",
+    printcolumn(name = "Matched", type_ = "integer", json_path = ".status.matched"),
+    printcolumn(name = "Injected", type_ = "integer", json_path = ".status.injected"),
+    printcolumn(name = "Available", type_ = "integer", json_path = ".status.available"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 57 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be at most 57 lower-case letters, digits and '-', starting with a letter: the sidecar container is named after it")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LogSidecarSpec {
+    /// Leaves everything as it is: nothing of this `LogSidecar` is put in, changed or taken out while it is true.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// The workloads to change, in the namespace of the `LogSidecar`.
+    pub target: Target,
+    /// The log files, one entry for each directory of a container.
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+        validation = Rule::new("self.all(a, self.exists_one(b, b.directory == a.directory && (has(b.container) ? b.container : '') == (has(a.container) ? a.container : '')))").message("two entries of logs have the same container and directory: write one entry with both in files")
+    )]
+    #[schemars(length(min = 1, max = 16))]
+    pub logs: Vec<Log>,
+    /// The container that ships the files. Default: `tail: {}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<Sidecar>,
+    /// What happens to the workloads when the `LogSidecar` is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// The workloads that a `LogSidecar` is for: one by name, or all with certain labels.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.name) != has(self.selector)")
+    .message("write exactly one of name and selector"))]
+#[x_kube(validation = Rule::new("!has(self.apiGroup) || self.apiGroup == (self.kind in ['Job', 'CronJob'] ? 'batch' : self.kind in ['Pod', 'PodTemplate', 'ReplicationController'] ? '' : 'apps')")
+    .message("apiGroup is not the group of this kind: leave apiGroup out").field_path(".apiGroup"))]
+pub struct Target {
+    /// The API group of `kind`, for readers; it follows from `kind`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub api_group: Option<String>,
+    /// The kind of workload. The controller acts on Deployments; `logsidecar inject` takes them all.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The name of one workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Option<String>,
+    /// Labels of the workload itself (not of its pods).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)")
+        .message("an empty selector would match every workload: write matchLabels or matchExpressions"))]
+    #[x_kube(validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])")
+        .message("operator must be one of In, NotIn, Exists, DoesNotExist"))]
+    #[x_kube(validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))")
+        .message("operators In and NotIn need values; Exists and DoesNotExist take none"))]
+    pub selector: Option<LabelSelector>,
+}
+
+/// Log files in one directory of one container.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Log {
+    /// What this entry is called in messages and configs; unique within `logs`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The container that writes the files. Default: the pod's only container, or the one that the pod's annotation
+    /// `kubectl.kubernetes.io/default-container` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub container: Option<String>,
+    /// The absolute path of the directory that the container writes its log files to.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^(/[^/]+)+$') && !self.matches('/[.][.]?(/|$)')")
+        .message("write an absolute path without '..', '//' or a trailing '/', such as /var/log/app"))]
+    #[x_kube(validation = Rule::new("!self.matches('^/(etc|usr|var|bin|sbin|lib[^/]*)$') && !self.matches('^/(proc|sys|dev)(/|$)')")
+        .message("a volume mounted here would hide what the container needs to run: let the application write to a directory of its own, such as /var/log/app"))]
+    #[x_kube(validation = Rule::new("!self.contains(':')").message("a mount path cannot contain ':'"))]
+    pub directory: String,
+    /// Names of the files, as shell patterns below `directory`.
+    #[serde(default = "all_logs")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 256), regex(pattern = r"^[^/\s\\]+(/[^/\s\\]+)*$")))]
+    #[x_kube(validation = Rule::new("self.all(f, !f.matches('(^|/)[.][.]?(/|$)'))")
+        .message("files are patterns below directory, such as *.log or audit/*.json: '.' and '..' cannot be part of them"))]
+    pub files: Vec<String>,
+    /// Where the sidecar sees `directory`. Default: at the same path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^(/[^/]+)+$') && !self.matches('/[.][.]?(/|$)')")
+        .message("write an absolute path without '..', '//' or a trailing '/', such as /logs"))]
+    #[x_kube(validation = Rule::new("!self.matches('^/(etc|usr|var|bin|sbin|lib[^/]*)$') && !self.matches('^/(proc|sys|dev)(/|$)')")
+        .message("a volume mounted here would hide what the sidecar needs to run: choose a directory such as /logs"))]
+    #[x_kube(validation = Rule::new("!self.contains(':')").message("a mount path cannot contain ':'"))]
+    pub sidecar_directory: Option<String>,
+    /// The volume that both containers see. Default: `emptyDir: {}`. Where the container already mounts a volume at or
+    /// above `directory`, that one is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<LogVolume>,
+}
+
+fn all_logs() -> Vec<String> {
+    vec!["*.log".to_owned()]
+}
+
+/// The volume that carries log files from the application to the sidecar.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("[has(self.emptyDir), has(self.persistentVolumeClaim), has(self.existing)].filter(x, x).size() <= 1")
+    .message("write at most one of emptyDir, persistentVolumeClaim and existing"))]
+#[x_kube(validation = Rule::new("!(has(self.existing) && has(self.name))")
+    .message("an existing volume has its name already: leave volume.name out").field_path(".name"))]
+pub struct LogVolume {
+    /// The name of the volume in the pod. Default: made from the container and the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: Option<String>,
+    /// The folder inside the volume that is mounted. Default: the volume's root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[^/]+(/[^/]+)*$') && !self.matches('(^|/)[.][.]?(/|$)')")
+        .message("write a relative path without '..', such as logs/app"))]
+    pub sub_path: Option<String>,
+    /// A volume that lives as long as the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty_dir: Option<EmptyDir>,
+    /// A claim in the namespace of the workload; what it holds outlives the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim: Option<Claim>,
+    /// A volume that the pod template already has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<Existing>,
+}
+
+/// `v1.EmptyDirVolumeSource`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmptyDir {
+    /// `Memory` for a tmpfs, which counts against the memory limits of the containers. Default: the node's disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self in ['', 'Memory'] || self.startsWith('HugePages')").message("medium must be \"\" or Memory"))]
+    #[schemars(length(max = 64))]
+    pub medium: Option<String>,
+    /// The pod is evicted when the files outgrow this size, for example `512Mi`. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("type(self) == int || isQuantity(string(self))").message("sizeLimit must be a quantity such as 512Mi"))]
+    pub size_limit: Option<IntOrString>,
+}
+
+/// `v1.PersistentVolumeClaimVolumeSource`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Claim {
+    /// The name of a `PersistentVolumeClaim`.
+    #[schemars(length(min = 1, max = 253))]
+    pub claim_name: String,
+}
+
+/// A volume of the pod template.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Existing {
+    /// The name of the volume.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+}
+
+/// The container that ships the files: a shipper that we know how to set up, or the user's own container.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.tail) || (has(self.container) && has(self.container.image) && size(self.container.image) > 0)")
+    .message("write a shipper (tail: {}), or a container with an image"))]
+#[x_kube(validation = Rule::new("!has(self.placement) || self.placement != 'Native' || !has(self.container) || !has(self.container.restartPolicy) || self.container.restartPolicy == 'Always'")
+    .message("placement Native means restartPolicy: Always: leave restartPolicy out").field_path(".container.restartPolicy"))]
+pub struct Sidecar {
+    /// Prints the lines of all files on the sidecar's standard output, for `kubectl logs` and node agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
+    /// `Native`: an init container that runs beside the application (Kubernetes 1.29 and later); it starts before and
+    /// ends after the application, and lets Jobs complete. `Container`: an ordinary container. Default: `Native` for a
+    /// shipper, `Container` for a container of your own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// A partial `v1.Container`. With a shipper it is laid over the shipper's own; without one it is the sidecar,
+    /// exactly as written. Default name: that of the `LogSidecar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<PartialContainer>,
+}
+
+/// Settings of the `tail` shipper: none so far.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tail {}
+
+/// Where in the pod the sidecar runs.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In `initContainers`, with `restartPolicy: Always`.
+    Native,
+    /// In `containers`.
+    Container,
+}
+
+/// What happens to the workloads of a deleted `LogSidecar`.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// What was put in is taken out; each workload rolls out once.
+    #[default]
+    Remove,
+    /// What was put in stays and belongs to the owner of the workload from then on.
+    Orphan,
+}

@@ -1,0 +1,70 @@
+//! `status` of a `LogSidecar`: bounded, and a pure function of what was observed.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kind::Kind;
+
+/// Condition types, as kstatus reads them.
+pub mod condition {
+    /// Every target runs with what the spec asks for.
+    pub const READY: &str = "Ready";
+    /// Work is under way; waiting helps.
+    pub const RECONCILING: &str = "Reconciling";
+    /// Work has stopped; waiting does not help.
+    pub const STALLED: &str = "Stalled";
+    /// The spec can be acted upon.
+    pub const ACCEPTED: &str = "Accepted";
+}
+
+/// What the controller last saw.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LogSidecarStatus {
+    /// The `metadata.generation` that the rest describes; -1 before the first look.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// `Ready`, `Reconciling`, `Stalled` (kstatus) and `Accepted`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    #[schemars(length(max = 8))]
+    pub conditions: Vec<Condition>,
+    /// Workloads that the target matches.
+    #[serde(default)]
+    pub matched: u32,
+    /// Of those, how many have the sidecar in their template.
+    #[serde(default)]
+    pub injected: u32,
+    /// Of those, how many run with it in all pods.
+    #[serde(default)]
+    pub available: u32,
+    /// Workloads that cannot be served, each for a reason.
+    #[serde(default)]
+    pub refused: u32,
+    /// Workloads that are still to be looked at or tried again.
+    #[serde(default)]
+    pub pending: u32,
+    /// At most 20 workloads, those with problems first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub targets: Vec<TargetStatus>,
+}
+
+/// One workload in [`LogSidecarStatus::targets`].
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetStatus {
+    /// The kind of workload.
+    pub kind: Kind,
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// One word, see [`crate::api::Reason`].
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// A sentence, with what to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}

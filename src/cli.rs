@@ -1,0 +1,139 @@
+//! The command line: data on stdout, everything else on stderr; exit code 0 for success, 1 for bad input or failure, 2 for
+//! wrong usage. A reader that goes away is no failure.
+
+mod files;
+mod inject;
+mod validate;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{api, controller, manifest, shipper::Images};
+
+/// Gives existing workloads a log sidecar, and takes out exactly what it put in.
+#[derive(Parser, Debug)]
+#[command(name = "logsidecar", version, propagate_version = true, after_help = "Example:\n  logsidecar inject -f logsidecar.yaml -f deployment.yaml | kubectl apply -f -")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the controller.
+    Run(controller::Options),
+    /// Put sidecars into workloads in files, and print the result.
+    #[command(after_help = "Example:\n  helm template my-chart | logsidecar inject -f logsidecar.yaml -f - | kubectl apply -f -")]
+    Inject(Inject),
+    /// Take out of workloads in files what `inject` or the controller put in, and print the result.
+    #[command(after_help = "Example:\n  kubectl get deployment web -o yaml | logsidecar uninject -f -")]
+    Uninject(Files),
+    /// Check LogSidecars and workloads in files, without a cluster.
+    #[command(after_help = "Example:\n  logsidecar validate -f examples/")]
+    Validate(Files),
+    /// Print the CustomResourceDefinition.
+    #[command(after_help = "Example:\n  logsidecar crd | kubectl apply -f -")]
+    Crd,
+}
+
+/// Where manifests come from.
+#[derive(Args, Debug)]
+struct Files {
+    /// A file, a directory (its .yaml, .yml and .json files), or - for standard input. May be given several times.
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE")]
+    filenames: Vec<String>,
+    /// The namespace of objects that do not name one.
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+}
+
+#[derive(Args, Debug)]
+struct Inject {
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    images: ImageOptions,
+}
+
+/// The images of shippers.
+#[derive(Args, Clone, Debug)]
+pub struct ImageOptions {
+    /// The image of the `tail` shipper.
+    #[arg(long, env = "LOGSIDECAR_TAIL_IMAGE", default_value_t = Images::default().tail, value_name = "IMAGE")]
+    tail_image: String,
+}
+
+impl From<ImageOptions> for Images {
+    fn from(ImageOptions { tail_image }: ImageOptions) -> Self {
+        Self { tail: tail_image }
+    }
+}
+
+/// Why a command failed; told to the user as it is.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// One line for each problem.
+    #[error("{}", .0.join("\n"))]
+    Input(Vec<String>),
+    /// The output could not be written.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+    /// The controller ended.
+    #[error(transparent)]
+    Controller(#[from] controller::Error),
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data that was asked for; the rest is wrong usage.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            return error.print().map_or(ExitCode::FAILURE, |()| ExitCode::from(code));
+        }
+    };
+    let result = match cli.command {
+        Command::Run(options) => controller::run(options).map_err(Failure::from),
+        Command::Inject(Inject { files, images }) => inject::inject(&files, &images.into()).and_then(|text| print(&text)),
+        Command::Uninject(files) => inject::uninject(&files).and_then(|text| print(&text)),
+        Command::Validate(files) => validate::validate(&files).and_then(|text| print(&text)),
+        Command::Crd => serde_json::to_value(api::definition())
+            .map_err(|error| Failure::Output(error.into()))
+            .and_then(|crd| print(&manifest::write(&crd))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// The whole chain of causes, on standard error. If that is closed there is nobody to tell.
+fn report(failure: &Failure) {
+    let mut text = format!("error: {failure}");
+    let mut source = std::error::Error::source(failure);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// Something that the user should know although it works.
+fn warn(text: &str) {
+    drop(writeln!(io::stderr(), "warning: {text}"));
+}

@@ -1,0 +1,221 @@
+//! `logsidecar inject` and `uninject`: the planner on files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    Failure, Files,
+    files::{Input, Place},
+    warn,
+};
+use crate::{
+    api::{LEDGER_ANNOTATION, Reason},
+    kind::Kind,
+    manifest,
+    plan::{
+        self, Claim, Effect, Evidence, Ledger, Owned, Plan, Setting, Stance, Subject,
+        claim::{Known, Labelled, Phase, claims, matches},
+        object::{embed, ledger_text},
+    },
+    shipper::Images,
+};
+
+/// Puts every `LogSidecar` into the workloads that it matches. All or nothing: one refusal, and nothing is printed.
+pub(super) fn inject(files: &Files, images: &Images) -> Result<String, Failure> {
+    let mut input = Input::read(files)?;
+    let mut problems = Vec::new();
+    let mut used = BTreeSet::new();
+    let mut changed = Changed::default();
+    for (place, kind) in &input.workloads {
+        match injected(&input, place, *kind, images, &mut used) {
+            Ok(object) => changed.note(&input, place, object),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Input(problems));
+    }
+    if input.sidecars.is_empty() {
+        warn("no LogSidecar in these files: nothing to inject");
+    }
+    for (place, _) in &input.sidecars {
+        if !used.contains(&place.pointer_key()) {
+            warn(&format!("{} matches no workload in these files", input.title(place, "")));
+        }
+    }
+    let left_out: Vec<Place> = input.sidecars.iter().map(|(place, _)| place.clone()).collect();
+    changed.carry_out(&mut input);
+    Ok(output(&mut input, &changed, &left_out))
+}
+
+/// Takes out everything that the ledgers name.
+pub(super) fn uninject(files: &Files) -> Result<String, Failure> {
+    let mut input = Input::read(files)?;
+    let mut problems = Vec::new();
+    let mut changed = Changed::default();
+    for (place, kind) in &input.workloads {
+        match ledger(&input, place) {
+            Ok(Some(ledger)) => {
+                let claim = |entry: &plan::ledger::Entry| entry.name.clone();
+                let names: Vec<String> = ledger.sidecars.iter().map(claim).collect();
+                let claims: Vec<Claim<'_>> = names
+                    .iter()
+                    .map(|name| Claim { name, uid: None, stance: Stance::Remove(Evidence::Deleting) })
+                    .collect();
+                let plan = planned(&input, place, *kind, &Images::default(), Some(&ledger), &claims);
+                for key in &plan.handed_over {
+                    warn(&format!("{}: {key} has been changed since it was put in, or is used elsewhere, and is left", input.title(place, "")));
+                }
+                let mut object = input.object(place).clone();
+                embed(&mut object, *kind, plan);
+                changed.note(&input, place, object);
+            }
+            Ok(None) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Input(problems));
+    }
+    changed.carry_out(&mut input);
+    Ok(output(&mut input, &changed, &[]))
+}
+
+fn injected(
+    input: &Input,
+    place: &Place,
+    kind: Kind,
+    images: &Images,
+    used: &mut BTreeSet<(usize, String)>,
+) -> Result<Value, Vec<String>> {
+    let object = input.object(place);
+    let labels = labels(object);
+    let name = object.pointer("/metadata/name").or_else(|| object.pointer("/metadata/generateName"));
+    let workload = Labelled { kind, name: name.and_then(Value::as_str).unwrap_or_default(), labels: &labels };
+    let ledger = ledger(input, place).map_err(|problem| vec![problem])?;
+    let near: Vec<_> =
+        input.sidecars.iter().filter(|(at, _)| input.namespace(input.object(at)) == input.namespace(object)).collect();
+    for (at, sidecar) in &near {
+        if matches(&sidecar.spec.target, workload) {
+            used.insert(at.pointer_key());
+        }
+    }
+    let known: Vec<Known<'_>> = near
+        .iter()
+        .map(|(_, sidecar)| Known {
+            name: sidecar.metadata.name.as_deref().unwrap_or_default(),
+            uid: None,
+            created: None,
+            spec: Some(&sidecar.spec),
+            phase: Phase::Live,
+        })
+        .collect();
+    let mut claims = claims(workload, &known, ledger.as_ref());
+    for claim in &mut claims {
+        // A LogSidecar that is not in these files may well be in others.
+        if matches!(claim.stance, Stance::Remove(Evidence::Missing)) {
+            claim.stance = Stance::Keep(Reason::Pending);
+        }
+    }
+    let plan = planned(input, place, kind, images, ledger.as_ref(), &claims);
+    let mut problems = Vec::new();
+    for verdict in &plan.verdicts {
+        match &verdict.result {
+            Ok(Effect::Applied(warnings)) => {
+                for warning in warnings {
+                    warn(&format!("{}: LogSidecar {}: {warning}", input.title(place, kind.template()), verdict.name));
+                }
+            }
+            Ok(Effect::Kept(_) | Effect::Removed | Effect::Orphaned) => {}
+            Err(refusal) => problems.push(format!(
+                "{}: LogSidecar {}: {}: {refusal}",
+                input.title(place, kind.template()),
+                verdict.name,
+                refusal.reason
+            )),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut object = object.clone();
+    embed(&mut object, kind, plan);
+    Ok(object)
+}
+
+fn planned(input: &Input, place: &Place, kind: Kind, images: &Images, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
+    let template = input.object(place).pointer(kind.template()).unwrap_or(&Value::Null);
+    let setting = Setting { kind, images, native_sidecars: true };
+    plan::plan(&Subject { uid: None, template, ledger, owned: &Owned::default(), setting }, claims)
+}
+
+fn ledger(input: &Input, place: &Place) -> Result<Option<Ledger>, String> {
+    let Some(text) = ledger_text(input.object(place)) else { return Ok(None) };
+    Ledger::parse(text).map(Some).map_err(|error| {
+        let at = format!("/metadata/annotations/{}", LEDGER_ANNOTATION.replace('/', "~1"));
+        format!("{}: {error}: correct it, or take out by hand what was put in", input.title(place, &at))
+    })
+}
+
+fn labels(object: &Value) -> BTreeMap<String, String> {
+    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// Objects that are not what they were.
+#[derive(Default)]
+struct Changed(Vec<(Place, Value)>);
+
+impl Changed {
+    fn note(&mut self, input: &Input, place: &Place, object: Value) {
+        if *input.object(place) != object {
+            self.0.push((place.clone(), object));
+        }
+    }
+
+    fn carry_out(&self, input: &mut Input) {
+        for (place, object) in &self.0 {
+            if let Some(at) = input.documents[place.document].value.pointer_mut(&place.pointer) {
+                at.clone_from(object);
+            }
+        }
+    }
+}
+
+impl Place {
+    fn pointer_key(&self) -> (usize, String) {
+        (self.document, self.pointer.clone())
+    }
+}
+
+/// All documents in their order: those that did not change as they were written, comments and all.
+fn output(input: &mut Input, changed: &Changed, left_out: &[Place]) -> String {
+    let mut texts = Vec::new();
+    for (index, document) in input.documents.iter_mut().enumerate() {
+        let gone: Vec<&str> =
+            left_out.iter().filter(|place| place.document == index).map(|place| place.pointer.as_str()).collect();
+        if gone.contains(&"") {
+            continue;
+        }
+        let is_changed = changed.0.iter().any(|(place, _)| place.document == index);
+        if gone.is_empty() && !is_changed {
+            let newline = if document.text.ends_with('\n') { "" } else { "\n" };
+            texts.push(format!("{}{newline}", document.text));
+            continue;
+        }
+        for pointer in gone.iter().rev() {
+            remove_item(&mut document.value, pointer);
+        }
+        texts.push(manifest::write(&document.value));
+    }
+    texts.join("---\n")
+}
+
+fn remove_item(document: &mut Value, pointer: &str) {
+    let Some((list, index)) = pointer.rsplit_once('/') else { return };
+    let list = document.pointer_mut(list).and_then(Value::as_array_mut);
+    if let (Some(list), Ok(index)) = (list, index.parse::<usize>()) {
+        list.remove(index);
+    }
+}

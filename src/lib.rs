@@ -1,0 +1,23 @@
+//! LogSidecar gives existing workloads a log sidecar, and takes out exactly what it put in.
+//!
+//! ```text
+//!         in the cluster (`controller`)                  on files (`cli`)
+//!  watch LogSidecars, watch workloads            LogSidecars and workloads as YAML
+//!                    └───────────────┬───────────────────────┘
+//!                                  plan      template, ledger, claims → template, ledger, verdicts   (pure)
+//!                    ┌───────────────┴───────────────────────┐
+//!      one guarded JSON patch, status                   YAML on stdout
+//! ```
+//!
+//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`merge`], [`shipper`].
+
+pub mod api;
+pub mod kind;
+pub mod merge;
+pub mod plan;
+pub mod shipper;
+pub mod manifest;
+pub mod validate;
+pub mod cli;
+pub mod controller;
+pub mod status;

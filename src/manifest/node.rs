@@ -1,0 +1,136 @@
+//! A YAML value that knows the line of each of its parts.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use serde_saphyr::Spanned;
+
+/// A value and its line in the document, counted from 1.
+#[derive(Debug)]
+pub(super) struct Node {
+    line: usize,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Scalar(Value),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+/// Parses one document; the error is its line and message.
+pub(super) fn parse(text: &str) -> Result<Node, (usize, String)> {
+    // Legacy octal: `defaultMode: 0644` means 420 to everything that reads manifests.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false, budget: None };
+    let node: Spanned<Content> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        let message = error.without_snippet().to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+        (usize::try_from(line).unwrap_or(1), message.to_owned())
+    })?;
+    Ok(node.into())
+}
+
+impl Node {
+    pub(super) fn to_value(&self) -> Value {
+        match &self.content {
+            Content::Scalar(value) => value.clone(),
+            Content::List(list) => list.iter().map(Self::to_value).collect(),
+            Content::Map(map) => {
+                Value::Object(map.iter().map(|(key, node)| (key.clone(), node.to_value())).collect::<Map<_, _>>())
+            }
+        }
+    }
+
+    /// The line of what a JSON pointer names, or of the deepest thing on the way there.
+    pub(super) fn line(&self, pointer: &str) -> usize {
+        let steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
+        let mut at = self;
+        for step in steps {
+            let next = match &at.content {
+                Content::Scalar(_) => None,
+                Content::List(list) => step.parse::<usize>().ok().and_then(|index| list.get(index)),
+                Content::Map(map) => map.iter().find(|(key, _)| *key == step).map(|(_, node)| node),
+            };
+            match next {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        at.line
+    }
+}
+
+impl From<Spanned<Content>> for Node {
+    fn from(Spanned { value, referenced, defined: _ }: Spanned<Content>) -> Self {
+        Self { line: usize::try_from(referenced.line()).unwrap_or(1), content: value }
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Content, E> {
+        Ok(Content::Scalar(Value::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Content, E> {
+        Ok(Content::Scalar(Value::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
+    }
+
+    /// `1e3` and `1.0` reach an API server as 1000 and 1: JSON has one kind of number.
+    #[allow(clippy::cast_possible_truncation)]
+    fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
+        let whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
+        Ok(Content::Scalar(if whole { Value::from(value as i64) } else { Value::from(value) }))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Content, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element::<Spanned<Content>>()? {
+            list.push(item.into());
+        }
+        Ok(Content::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Content, A::Error> {
+        let mut map = Vec::new();
+        while let Some((key, value)) = entries.next_entry::<Spanned<String>, Spanned<Content>>()? {
+            // People look for a field where its name is: a block scalar or a nested map begins on a later line.
+            let line = usize::try_from(key.referenced.line()).unwrap_or(1);
+            map.push((key.value, Node { line, content: value.value }));
+        }
+        Ok(Content::Map(map))
+    }
+}

@@ -1,0 +1,403 @@
+//! The planner: pod template in, pod template out.
+//!
+//! [`plan`] is the one function that decides what is in a template, for the controller and for the command line alike. It
+//! and everything below it is pure: no client, no clock, no I/O, no logging (a test over the sources holds it to that).
+//!
+//! * [`claim`]: which LogSidecars want what of a workload
+//! * `sidecar`, `volume`, `user`: what one `LogSidecar` puts in
+//! * [`ledger`], [`owned`], [`normal`]: how we know again what we put in
+//! * [`difference`]: the JSON patch from one template to the other
+
+pub mod claim;
+pub mod difference;
+pub mod key;
+pub mod ledger;
+pub mod normal;
+pub mod object;
+pub mod owned;
+mod refusal;
+mod sidecar;
+mod user;
+mod volume;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+pub use self::{
+    claim::{Claim, Evidence, Stance},
+    key::Key,
+    ledger::Ledger,
+    normal::{fingerprint, normal},
+    owned::Owned,
+    refusal::{Refusal, Warning},
+    sidecar::Setting,
+};
+use self::{
+    ledger::{Entry, Origin},
+    normal::digest,
+};
+use crate::api::{LogSidecarSpec, Reason};
+
+/// A workload as the planner sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Its uid; absent in a file.
+    pub uid: Option<&'a str>,
+    /// Its pod template.
+    pub template: &'a Value,
+    /// What its annotation says about earlier plans.
+    pub ledger: Option<&'a Ledger>,
+    /// What its `managedFields` say.
+    pub owned: &'a Owned,
+    /// The surroundings.
+    pub setting: Setting<'a>,
+}
+
+/// What a workload should become.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The pod template. Equal to the live one where nothing is to be done.
+    pub template: Value,
+    /// The ledger that goes with it; `None`: no annotation.
+    pub ledger: Option<Ledger>,
+    /// What became of each claim, in the order of the claims.
+    pub verdicts: Vec<Verdict>,
+    /// Items that are somebody else's now: left in place, struck from the ledger.
+    pub handed_over: Vec<Key>,
+}
+
+/// What became of one claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The name of the `LogSidecar`.
+    pub name: String,
+    /// Its uid; absent in a file.
+    pub uid: Option<String>,
+    /// What became of it.
+    pub result: Result<Effect, Refusal>,
+}
+
+/// What became of a claim that could be met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The template holds what the spec asks for.
+    Applied(Vec<Warning>),
+    /// What was there is left alone.
+    Kept(Reason),
+    /// The template holds nothing of it (any more).
+    Removed,
+    /// Its items were left behind for good.
+    Orphaned,
+}
+
+/// Plans a workload.
+///
+/// # Guarantees
+/// * Outside the items that the returned ledger names, and those that the given one named, the template stays as it was.
+/// * Planning the result again with the same claims returns it unchanged.
+/// * Only [`Stance::Remove`] takes items out for good, and only items that are ours; only [`Stance::Apply`] changes any.
+/// * A refused claim leaves what it had put in as it is.
+/// * The result does not depend on how often or in which steps the same claims came about.
+#[must_use]
+pub fn plan(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
+    let foreign = subject.ledger.is_some_and(|ledger| ledger.is_foreign(subject.uid));
+    let ledger = subject.ledger.filter(|_| !foreign);
+    let held: Vec<Held<'_>> = claims.iter().map(|claim| Held::new(subject, ledger, claim)).collect();
+    let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
+    let replanned = held.iter().filter(|held| held.is_replanned()).flat_map(|held| &held.ours);
+    let stripped: BTreeSet<Key> = replanned.filter(|key| !kept.contains(key)).cloned().collect();
+    let draft = Draft {
+        subject,
+        ledger,
+        foreign,
+        sidecars: sidecar_names(claims, ledger),
+        pod: strip(subject.template, &stripped),
+        stripped,
+        wanted: Vec::new(),
+        entries: Vec::new(),
+    };
+    draft.finish(claims, held)
+}
+
+/// The names of all containers that are or were put in: none of them is the pod's own.
+fn sidecar_names(claims: &[Claim<'_>], ledger: Option<&Ledger>) -> Vec<String> {
+    let ledger = ledger.into_iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned());
+    let claims = claims.iter().filter_map(|claim| match claim.stance {
+        Stance::Apply(spec) => Some(sidecar::container_key(claim.name, spec)),
+        Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
+    });
+    let mut names: Vec<String> = ledger
+        .chain(claims)
+        .filter_map(|key| match key {
+            Key::InitContainer(name) | Key::Container(name) => Some(name),
+            Key::Volume(_) | Key::Mount { .. } => None,
+        })
+        .collect();
+    names.dedup();
+    names
+}
+
+/// A template without some items. A volume that somebody else mounts too stays.
+fn strip(template: &Value, keys: &BTreeSet<Key>) -> Value {
+    let mut pod = template.clone();
+    let (volumes, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| matches!(key, Key::Volume(_)));
+    others.into_iter().for_each(|key| key.remove(&mut pod));
+    volumes.into_iter().filter(|key| !is_mounted(&pod, key)).collect::<Vec<_>>().into_iter().for_each(|key| key.remove(&mut pod));
+    pod
+}
+
+fn is_mounted(pod: &Value, key: &Key) -> bool {
+    let Key::Volume(name) = key else { return false };
+    key::containers(pod).flat_map(|container| key::list(container, "volumeMounts")).any(|mount| mount["name"] == name.as_str())
+}
+
+/// One claim, with what it has in the template already.
+struct Held<'a> {
+    claim: Claim<'a>,
+    entry: Option<&'a Entry>,
+    /// Items of the template that are ours and this claim's.
+    ours: BTreeSet<Key>,
+    /// Items that the ledger names and that are somebody else's now.
+    lost: Vec<Key>,
+    origin: Origin,
+}
+
+impl<'a> Held<'a> {
+    /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so. An item that
+    /// no ledger names is ours if `managedFields` say so, or adopted if it is exactly what would be put in.
+    fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, claim: &Claim<'a>) -> Self {
+        let entry = ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid));
+        let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin: Origin::Controller };
+        if subject.uid.is_none() {
+            held.origin = Origin::File;
+        }
+        if let Some(entry) = entry {
+            held.origin = entry.origin;
+            for (key, expected) in &entry.items {
+                match key.get(subject.template) {
+                    Some(item) if digest(key, item) == *expected || subject.owned.contains(key) => {
+                        held.ours.insert(key.clone());
+                    }
+                    Some(_) => held.lost.push(key.clone()),
+                    None => {}
+                }
+            }
+        } else if let Stance::Apply(spec) = claim.stance {
+            held.adopt(subject, spec);
+        }
+        held
+    }
+
+    fn adopt(&mut self, subject: &Subject<'_>, spec: &LogSidecarSpec) {
+        let container = sidecar::container_key(self.claim.name, spec);
+        let names = sidecar_names(&[self.claim], None);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut candidates = BTreeSet::from([container]);
+        for log in &spec.logs {
+            let Ok(writer) = sidecar::writer(subject.template, log, &names) else { continue };
+            let volume = volume::volume_name(log, writer);
+            let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
+            if mount.get(subject.template).is_some_and(|mount| mount["name"] == volume.as_str()) {
+                candidates.insert(mount);
+                if log.volume.as_ref().is_none_or(|volume| volume.existing.is_none()) {
+                    candidates.insert(Key::Volume(volume));
+                }
+            }
+        }
+        candidates.retain(|key| key.get(subject.template).is_some());
+        let owned: BTreeSet<Key> = candidates.iter().filter(|key| subject.owned.contains(key)).cloned().collect();
+        if !owned.is_empty() {
+            self.ours = owned;
+            return;
+        }
+        let pod = strip(subject.template, &candidates);
+        let planned = sidecar::items(&pod, (self.claim.name, spec), &names, subject.setting, |_| true);
+        let equal = |(key, item): &(Key, Value)| {
+            key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item))
+        };
+        if planned.is_ok_and(|planned| planned.items.iter().all(equal)) {
+            self.ours = candidates;
+            self.origin = Origin::File;
+        }
+    }
+
+    fn is_replanned(&self) -> bool {
+        match self.claim.stance {
+            Stance::Apply(_) => true,
+            // The manifest that put them in would only bring them back; offline, the manifest is what is being changed.
+            Stance::Remove(_) => self.origin == Origin::Controller || self.claim.uid.is_none(),
+            Stance::Keep(_) | Stance::Orphan => false,
+        }
+    }
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    subject: &'a Subject<'a>,
+    ledger: Option<&'a Ledger>,
+    foreign: bool,
+    sidecars: Vec<String>,
+    /// The template without what is being replanned, with what has been planned so far.
+    pod: Value,
+    stripped: BTreeSet<Key>,
+    /// What has been planned so far.
+    wanted: Vec<(Key, Value)>,
+    entries: Vec<Entry>,
+}
+
+impl Draft<'_> {
+    /// Those that are in the template already go first, so that a newcomer never displaces them.
+    fn finish(mut self, claims: &[Claim<'_>], held: Vec<Held<'_>>) -> Plan {
+        let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
+        let mut order: Vec<(usize, Held<'_>)> = held.into_iter().enumerate().collect();
+        order.sort_by_key(|(index, held)| (held.ours.is_empty(), *index));
+        let mut handed_over: BTreeSet<Key> = BTreeSet::new();
+        for (index, held) in order {
+            handed_over.extend(held.lost.iter().cloned());
+            let result = self.settle(&held);
+            let Claim { name, uid, stance: _ } = claims[index];
+            verdicts.insert(index, Verdict { name: name.to_owned(), uid: uid.map(str::to_owned), result });
+        }
+        let (template, blank, left) = self.template();
+        handed_over.extend(left);
+        let ledger = self.new_ledger(blank);
+        handed_over.retain(|key| {
+            key.get(&template).is_some()
+                && ledger.as_ref().is_none_or(|ledger| !ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)))
+        });
+        Plan { template, ledger, verdicts: verdicts.into_values().collect(), handed_over: handed_over.into_iter().collect() }
+    }
+
+    fn settle(&mut self, held: &Held<'_>) -> Result<Effect, Refusal> {
+        match held.claim.stance {
+            Stance::Apply(spec) => match self.apply(held, spec) {
+                Ok(warnings) => Ok(Effect::Applied(warnings)),
+                Err(refusal) => {
+                    self.keep(held);
+                    Err(refusal)
+                }
+            },
+            Stance::Keep(reason) => {
+                self.keep(held);
+                Ok(Effect::Kept(reason))
+            }
+            Stance::Remove(_) => Ok(Effect::Removed),
+            Stance::Orphan => Ok(Effect::Orphaned),
+        }
+    }
+
+    fn apply(&mut self, held: &Held<'_>, spec: &LogSidecarSpec) -> Result<Vec<Warning>, Refusal> {
+        let name = held.claim.name;
+        let sidecars: Vec<&str> = self.sidecars.iter().map(String::as_str).collect();
+        let planned = sidecar::items(&self.pod, (name, spec), &sidecars, self.subject.setting, |key| self.stripped.contains(key));
+        let planned = planned.map_err(|refusal| self.explain(refusal, spec, name))?;
+        let entry = Entry {
+            name: name.to_owned(),
+            uid: held.claim.uid.map(str::to_owned),
+            origin: held.origin,
+            renderer: sidecar::RENDERER,
+            items: planned.items.iter().map(|(key, item)| (key.clone(), digest(key, item))).collect(),
+        };
+        let mut ledger = Ledger::new(self.subject.uid);
+        ledger.sidecars = self.entries.iter().chain([&entry]).cloned().collect();
+        if ledger.text().is_some_and(|text| text.len() > ledger::LIMIT) {
+            return Err(Refusal::new(Reason::LedgerTooLarge, "too many log directories on one workload: use fewer LogSidecars"));
+        }
+        for (key, item) in planned.items {
+            key.put(&mut self.pod, item.clone());
+            self.wanted.push((key, item));
+        }
+        self.entries.push(entry);
+        Ok(planned.warnings)
+    }
+
+    /// A name that is taken by the items of a foreign ledger needs another remedy than one that the owner took.
+    fn explain(&self, refusal: Refusal, spec: &LogSidecarSpec, name: &str) -> Refusal {
+        let container = sidecar::container_key(name, spec);
+        let copied = self.subject.ledger.filter(|_| self.foreign).is_some_and(|ledger| {
+            ledger.sidecars.iter().any(|entry| entry.items.contains_key(&container))
+        });
+        if refusal.reason == Reason::ContainerNameTaken && copied {
+            let message = "the template is a copy of another workload and carries what was put in there: clean its manifest with `logsidecar uninject`";
+            return Refusal::new(Reason::ForeignLedger, message);
+        }
+        refusal
+    }
+
+    /// Leaves the items of a claim as they are, and the entry with them.
+    fn keep(&mut self, held: &Held<'_>) {
+        let Some(entry) = held.entry else { return };
+        let mut entry = entry.clone();
+        entry.items.retain(|key, _| held.ours.contains(key));
+        for key in entry.items.keys() {
+            if let Some(item) = key.get(self.subject.template) {
+                key.put(&mut self.pod, item.clone());
+                self.wanted.push((key.clone(), item.clone()));
+            }
+        }
+        if !entry.items.is_empty() {
+            self.entries.push(entry);
+        }
+    }
+
+    /// The live template with what is wanted in and what is not out; the blank lists that had to be filled; the volumes that
+    /// had to stay because somebody else mounts them.
+    ///
+    /// An item that is already there in another spelling stays as it is: a plan for a converged workload equals it.
+    fn template(&self) -> (Value, BTreeMap<String, Value>, Vec<Key>) {
+        let mut template = self.subject.template.clone();
+        let wanted: BTreeSet<&Key> = self.wanted.iter().map(|(key, _)| key).collect();
+        let unwanted: BTreeSet<Key> = self.stripped.iter().filter(|key| !wanted.contains(key)).cloned().collect();
+        let mut blank = self.ledger.map(|ledger| ledger.blank.clone()).unwrap_or_default();
+        template = strip(&template, &unwanted);
+        let left = unwanted.into_iter().filter(|key| key.get(&template).is_some()).collect();
+        for (key, item) in &self.wanted {
+            if key.get(&template).is_some_and(|live| normal(key, live) == normal(key, item)) {
+                continue;
+            }
+            if let Some(list) = key.holder_mut(&mut template).and_then(|holder| holder.get(key.list_name())) {
+                if list.is_null() || list.as_array().is_some_and(Vec::is_empty) {
+                    blank.insert(blank_name(key), list.clone());
+                }
+            }
+            key.put(&mut template, item.clone());
+        }
+        restore(&mut template, &mut blank, &self.stripped);
+        (template, blank, left)
+    }
+
+    fn new_ledger(&self, blank: BTreeMap<String, Value>) -> Option<Ledger> {
+        if self.foreign && self.entries.is_empty() {
+            return self.subject.ledger.cloned();
+        }
+        let mut ledger = Ledger::new(self.subject.uid);
+        ledger.sidecars.clone_from(&self.entries);
+        ledger.sidecars.sort_by(|a, b| a.name.cmp(&b.name));
+        ledger.blank = blank;
+        (!ledger.sidecars.is_empty()).then_some(ledger)
+    }
+}
+
+/// How the ledger calls the list of an item: `volumes`, or `app.volumeMounts`.
+fn blank_name(key: &Key) -> String {
+    match key {
+        Key::Mount { container, .. } => format!("{container}.{}", key.list_name()),
+        Key::InitContainer(_) | Key::Container(_) | Key::Volume(_) => key.list_name().to_owned(),
+    }
+}
+
+/// Gives lists that went away with our last item back their blank value.
+fn restore(template: &mut Value, blank: &mut BTreeMap<String, Value>, stripped: &BTreeSet<Key>) {
+    for key in stripped {
+        let Some(holder) = key.holder_mut(template) else { continue };
+        if !holder.contains_key(key.list_name()) {
+            if let Some(value) = blank.remove(&blank_name(key)) {
+                holder.insert(key.list_name().to_owned(), value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

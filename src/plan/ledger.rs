@@ -1,0 +1,116 @@
+//! The ledger: what was put into a workload, by which `LogSidecar`, written on the workload itself.
+//!
+//! It survives restarts and backups, and is what `uninject`, status and clean-up read. Anybody who may edit the workload
+//! may edit it, so it is a claim and never proof: see [`super::ours`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Key;
+use crate::api::LEDGER_ANNOTATION;
+
+/// The size that a ledger may not outgrow, in bytes; all annotations of an object together may have 256 KiB.
+pub const LIMIT: usize = 16 * 1024;
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// What was put into one workload.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ledger {
+    version: u32,
+    /// The uid of the workload; absent in a file. A ledger with another uid came along with a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// One entry for each `LogSidecar`.
+    pub sidecars: Vec<Entry>,
+    /// Lists that were there, but blank, before something was put into them: the list's holder and name, and the blank
+    /// value. Taking out restores them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub blank: BTreeMap<String, Value>,
+}
+
+/// What one `LogSidecar` put in.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its uid; absent in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Who put it in.
+    pub origin: Origin,
+    /// The version of the renderer that made the items; an upgrade of the program alone changes no template.
+    pub renderer: u32,
+    /// The items, each with the digest of its normal form.
+    pub items: BTreeMap<Key, String>,
+}
+
+/// Who put items into a template.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Origin {
+    /// The controller, which takes them out again.
+    Controller,
+    /// The owner's own manifest, made by `logsidecar inject`: the controller never takes them out, the manifest would only
+    /// bring them back.
+    File,
+}
+
+/// The annotation is not a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseLedgerError {
+    /// It is not JSON of this shape.
+    #[error("the annotation {LEDGER_ANNOTATION} is not readable")]
+    Shape(#[source] serde_json::Error),
+    /// It was written by a newer version of this program.
+    #[error("the annotation {LEDGER_ANNOTATION} has version {0}, this program knows {VERSION}")]
+    Version(u32),
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(workload: Option<&str>) -> Self {
+        Self { version: VERSION, workload: workload.map(str::to_owned), sidecars: Vec::new(), blank: BTreeMap::new() }
+    }
+
+    /// Reads the annotation.
+    pub fn parse(text: &str) -> Result<Self, ParseLedgerError> {
+        let ledger: Self = serde_json::from_str(text).map_err(ParseLedgerError::Shape)?;
+        if ledger.version == VERSION { Ok(ledger) } else { Err(ParseLedgerError::Version(ledger.version)) }
+    }
+
+    /// The annotation, or nothing where nothing is in the workload.
+    ///
+    /// # Panics
+    /// Never: a ledger is made of strings.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        (!self.sidecars.is_empty()).then(|| serde_json::to_string(self).expect("strings are JSON"))
+    }
+
+    /// The entry of a `LogSidecar`: by uid where both have one, else by name.
+    #[must_use]
+    pub fn entry(&self, name: &str, uid: Option<&str>) -> Option<&Entry> {
+        self.sidecars.iter().find(|entry| entry.is_of(name, uid))
+    }
+
+    /// Whether the ledger came from another workload.
+    #[must_use]
+    pub fn is_foreign(&self, workload: Option<&str>) -> bool {
+        matches!((self.workload.as_deref(), workload), (Some(ours), Some(theirs)) if ours != theirs)
+    }
+}
+
+impl Entry {
+    /// Whether this is the entry of that `LogSidecar`: one that was deleted and made anew has another uid.
+    #[must_use]
+    pub fn is_of(&self, name: &str, uid: Option<&str>) -> bool {
+        self.name == name && !matches!((self.uid.as_deref(), uid), (Some(ours), Some(theirs)) if ours != theirs)
+    }
+}

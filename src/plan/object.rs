@@ -1,0 +1,59 @@
+//! A whole workload object: its template and its ledger, read and written.
+
+use serde_json::{Map, Value};
+
+use super::{Ledger, Plan};
+use crate::{api::LEDGER_ANNOTATION, kind::Kind};
+
+/// How the ledger calls the workload's annotations among the blank things to restore.
+const BLANK_ANNOTATIONS: &str = "metadata.annotations";
+
+/// The ledger annotation of an object.
+#[must_use]
+pub fn ledger_text(object: &Value) -> Option<&str> {
+    object.get("metadata")?.get("annotations")?.get(LEDGER_ANNOTATION)?.as_str()
+}
+
+/// Carries a plan out on an object of that kind.
+///
+/// Guarantees: only the template and the ledger annotation change; annotations that were absent or blank before the first
+/// plan are so again after the last.
+pub fn embed(object: &mut Value, kind: Kind, plan: Plan) {
+    let mut ledger = plan.ledger;
+    let before = object.pointer("/metadata/annotations").cloned();
+    if let Some(template) = object.pointer_mut(kind.template()) {
+        *template = plan.template;
+    }
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let earlier = ledger_of(before.as_ref());
+    let blank = match &before {
+        Some(Value::Object(map)) if map.is_empty() => before.clone(),
+        Some(Value::Null) => before.clone(),
+        _ => earlier.and_then(|mut earlier| earlier.blank.remove(BLANK_ANNOTATIONS)),
+    };
+    match &mut ledger {
+        Some(ledger) => {
+            ledger.blank.extend(blank.map(|blank| (BLANK_ANNOTATIONS.to_owned(), blank)));
+            let annotations = metadata.entry("annotations").or_insert(Value::Null);
+            if annotations.is_null() {
+                *annotations = Value::Object(Map::new());
+            }
+            if let (Some(annotations), Some(text)) = (annotations.as_object_mut(), ledger.text()) {
+                annotations.insert(LEDGER_ANNOTATION.to_owned(), text.into());
+            }
+        }
+        None => {
+            let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) else { return };
+            if annotations.shift_remove(LEDGER_ANNOTATION).is_some() && annotations.is_empty() {
+                match blank {
+                    Some(blank) => metadata.insert("annotations".to_owned(), blank),
+                    None => metadata.shift_remove("annotations"),
+                };
+            }
+        }
+    }
+}
+
+fn ledger_of(annotations: Option<&Value>) -> Option<Ledger> {
+    Ledger::parse(annotations?.get(LEDGER_ANNOTATION)?.as_str()?).ok()
+}

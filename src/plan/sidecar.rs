@@ -1,0 +1,223 @@
+//! What one `LogSidecar` puts into one pod template: volumes, the application's mounts, the sidecar container.
+
+use serde_json::{Map, Value};
+
+use super::{Key, Refusal, Warning, key, user, volume};
+use crate::{
+    api::{Log, LogSidecarSpec, PartialContainer, Placement, Reason, Sidecar, Tail},
+    kind::Kind,
+    merge,
+    shipper::{Images, Pipeline, tail},
+};
+
+/// The version of everything in this file that decides about bytes; see [`super::ledger::Entry::renderer`].
+pub(super) const RENDERER: u32 = 1;
+
+/// The surroundings that a sidecar is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The kind of workload.
+    pub kind: Kind,
+    /// The shippers' images.
+    pub images: &'a Images,
+    /// Whether the API server keeps `restartPolicy` of init containers (Kubernetes 1.29 and later).
+    pub native_sidecars: bool,
+}
+
+/// What goes in, in the order in which it has to be put.
+#[derive(Debug)]
+pub(super) struct Items {
+    pub items: Vec<(Key, Value)>,
+    pub warnings: Vec<Warning>,
+}
+
+/// The address of the sidecar container of a `LogSidecar`.
+pub(super) fn container_key(name: &str, spec: &LogSidecarSpec) -> Key {
+    let sidecar = spec.sidecar.as_ref();
+    let name = sidecar.and_then(|sidecar| sidecar.container.as_ref()?.name()).unwrap_or(name).to_owned();
+    match placement(sidecar) {
+        Placement::Native => Key::InitContainer(name),
+        Placement::Container => Key::Container(name),
+    }
+}
+
+/// No sidecar at all means `tail`.
+fn shipper(sidecar: Option<&Sidecar>) -> Option<Tail> {
+    match sidecar {
+        None => Some(Tail {}),
+        Some(sidecar) => sidecar.tail.clone(),
+    }
+}
+
+/// A default that depends on the spec alone, so that no server upgrade ever changes a template.
+fn placement(sidecar: Option<&Sidecar>) -> Placement {
+    let default = if shipper(sidecar).is_some() { Placement::Native } else { Placement::Container };
+    sidecar.and_then(|sidecar| sidecar.placement).unwrap_or(default)
+}
+
+/// The container that writes the files of one entry.
+///
+/// `sidecars` are the names of containers that we put in: they never count as the pod's own.
+pub(super) fn writer<'a>(pod: &'a Value, log: &'a Log, sidecars: &[&str]) -> Result<&'a str, Refusal> {
+    let name_of = |container: &'a Value| container.get("name").and_then(Value::as_str);
+    let names: Vec<&str> = key::containers(pod).filter_map(name_of).filter(|name| !sidecars.contains(name)).collect();
+    if let Some(wanted) = &log.container {
+        return names.iter().copied().find(|name| name == wanted).ok_or_else(|| {
+            let message = format!("the pod has no container {wanted}: write one of {} in logs[{}].container", names.join(", "), log.name);
+            Refusal::new(Reason::ContainerNotFound, message)
+        });
+    }
+    let app: Vec<&str> = key::list(&pod["spec"], "containers").filter_map(name_of).filter(|name| names.contains(name)).collect();
+    let default = pod.pointer("/metadata/annotations/kubectl.kubernetes.io~1default-container").and_then(Value::as_str);
+    match (app.as_slice(), default) {
+        ([only], _) => Ok(only),
+        (app, Some(default)) if app.contains(&default) => Ok(default),
+        ([], _) => Err(Refusal::new(Reason::ContainerNotFound, "the pod has no container")),
+        (app, _) => {
+            let message = format!("the pod has several containers: write one of {} in logs[{}].container", app.join(", "), log.name);
+            Err(Refusal::new(Reason::ContainerAmbiguous, message))
+        }
+    }
+}
+
+/// Makes everything that the `LogSidecar` of that name puts into `pod`.
+///
+/// `free` tells the items of `pod` that are ours alone and may be replaced.
+pub(super) fn items(
+    pod: &Value,
+    (name, spec): (&str, &LogSidecarSpec),
+    sidecars: &[&str],
+    setting: Setting<'_>,
+    free: impl Fn(&Key) -> bool,
+) -> Result<Items, Refusal> {
+    let sidecar = spec.sidecar.as_ref();
+    let key = container_key(name, spec);
+    let native = placement(sidecar) == Placement::Native;
+    if native && !setting.native_sidecars {
+        return Err(Refusal::new(
+            Reason::ServerTooOld,
+            "native sidecars need Kubernetes 1.29 or later: write sidecar.placement: Container",
+        ));
+    }
+    if key::container(pod, container_name(&key)).is_some() {
+        return Err(Refusal::new(
+            Reason::ContainerNameTaken,
+            format!("the pod already has a container {}: write another sidecar.container.name", container_name(&key)),
+        ));
+    }
+    let mut pod = pod.clone();
+    let (mut items, mut mounts, mut env, mut warnings, mut writers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for log in &spec.logs {
+        let writer = writer(&pod, log, sidecars)?.to_owned();
+        let route = volume::route(&pod, log, &writer, &free)?;
+        for (key, item) in &route.items {
+            key.put(&mut pod, item.clone());
+        }
+        items.extend(route.items);
+        warnings.extend(route.warnings);
+        add_mount(&mut mounts, route.sidecar_mount, log)?;
+        env.extend(route.env);
+        if !writers.contains(&writer) {
+            writers.push(writer);
+        }
+    }
+    let mut container = match shipper(sidecar) {
+        Some(Tail {}) => {
+            let writers: Vec<&str> = writers.iter().map(String::as_str).collect();
+            let (context, advice) = user::security_context(&pod, &writers);
+            warnings.extend(advice);
+            let mut ours = tail::container(&pipeline(spec), setting.images);
+            ours.insert("securityContext".to_owned(), context);
+            mounts.iter_mut().for_each(|mount| drop(mount.insert("readOnly".to_owned(), true.into())));
+            merge::overlay(ours, &written(sidecar))
+        }
+        None => written(sidecar),
+    };
+    if native {
+        container.insert("restartPolicy".to_owned(), "Always".into());
+    } else if matches!(setting.kind, Kind::Job | Kind::CronJob) {
+        warnings.push(Warning("with placement Container the Job never completes while the sidecar runs".to_owned()));
+    }
+    let container = assemble(container_name(&key), container, mounts, env)?;
+    items.push((key, Value::Object(container)));
+    Ok(Items { items, warnings })
+}
+
+fn container_name(key: &Key) -> &str {
+    match key {
+        Key::InitContainer(name) | Key::Container(name) | Key::Volume(name) => name,
+        Key::Mount { container, .. } => container,
+    }
+}
+
+fn written(sidecar: Option<&Sidecar>) -> Map<String, Value> {
+    sidecar.and_then(|sidecar| sidecar.container.clone()).map(|PartialContainer(map)| map).unwrap_or_default()
+}
+
+fn pipeline(spec: &LogSidecarSpec) -> Pipeline {
+    let files = spec.logs.iter().flat_map(|log| log.files.iter().map(move |file| (volume::sidecar_directory(log), file)));
+    Pipeline { files: files.map(|(directory, file)| format!("{directory}/{file}")).collect() }
+}
+
+/// Two entries may share one mount; two volumes cannot share one path.
+fn add_mount(mounts: &mut Vec<Map<String, Value>>, mount: Map<String, Value>, log: &Log) -> Result<(), Refusal> {
+    match mounts.iter().find(|other| other.get("mountPath") == mount.get("mountPath")) {
+        Some(other) if *other == mount => {}
+        Some(_) => {
+            return Err(Refusal::new(
+                Reason::MountPathTaken,
+                format!("two entries of logs would be seen at one path of the sidecar: write another logs[{}].sidecarDirectory", log.name),
+            ));
+        }
+        None => mounts.push(mount),
+    }
+    Ok(())
+}
+
+/// The container as it goes into the pod: the name first, then what is written, then what the mounts need. Variables that a
+/// mount needs come first, as a variable can only use those before it.
+fn assemble(
+    name: &str,
+    written: Map<String, Value>,
+    mounts: Vec<Map<String, Value>>,
+    env: Vec<Value>,
+) -> Result<Map<String, Value>, Refusal> {
+    let mut container = Map::from_iter([("name".to_owned(), Value::from(name))]);
+    container.extend(written.into_iter().filter(|(field, _)| field != "name"));
+    let mut all: Vec<Value> = key::list(&Value::Object(container.clone()), "volumeMounts").cloned().collect();
+    for mount in mounts {
+        match all.iter().find(|own| own.get("mountPath") == mount.get("mountPath")) {
+            Some(own) if own.get("name") == mount.get("name") => {}
+            Some(own) => {
+                let message = format!(
+                    "sidecar.container.volumeMounts has another volume at {}: leave it out, or write another sidecarDirectory",
+                    own["mountPath"].as_str().unwrap_or_default()
+                );
+                return Err(Refusal::new(Reason::MountPathTaken, message));
+            }
+            None => all.push(Value::Object(mount)),
+        }
+    }
+    container.insert("volumeMounts".to_owned(), Value::Array(all));
+    let own: Vec<Value> = key::list(&Value::Object(container.clone()), "env").cloned().collect();
+    let mut all: Vec<Value> = Vec::new();
+    for variable in env {
+        match own.iter().find(|own| own["name"] == variable["name"]) {
+            Some(own) if *own != variable => {
+                let message = format!(
+                    "a mount needs the application's variable {}, which sidecar.container.env sets otherwise: leave it out there",
+                    own["name"].as_str().unwrap_or_default()
+                );
+                return Err(Refusal::new(Reason::EnvNotFound, message));
+            }
+            None if !all.contains(&variable) => all.push(variable),
+            Some(_) | None => {}
+        }
+    }
+    if !all.is_empty() {
+        all.extend(own);
+        container.insert("env".to_owned(), Value::Array(all));
+    }
+    Ok(container)
+}
+

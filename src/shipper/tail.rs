@@ -1,0 +1,45 @@
+//! The `tail` shipper: every line on the sidecar's standard output, by a shell script that busybox runs.
+//!
+//! No configuration file, no state: after a restart of the sidecar the files are printed from their beginning again.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use super::{Images, Pipeline, literal};
+
+/// The program without its comments, which would be in every pod template.
+static SCRIPT: LazyLock<String> = LazyLock::new(|| {
+    let lines = include_str!("tail.sh").lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with('#'));
+    lines.map(|line| format!("{line}\n")).collect()
+});
+
+/// The container, without name and mounts.
+///
+/// Requests are what was measured (busybox at 1 line/s: 4 MiB for shell, tail, tr and awk of one file) with some room.
+/// There is no CPU limit: throttling would only delay lines.
+#[must_use]
+pub fn container(pipeline: &Pipeline, images: &Images) -> Map<String, Value> {
+    let files: Vec<Value> = pipeline.files.iter().map(|file| literal(file)).collect();
+    let container = json!({
+        "image": images.tail,
+        "command": ["sh", "-c", *SCRIPT, "tail"],
+        "args": files,
+        "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+    });
+    match container {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_arguments_that_the_kubelet_does_not_expand() {
+        let pipeline = Pipeline { files: vec!["/l/$(HOME)*.log".into(), "/l/$X".into()] };
+        assert_eq!(container(&pipeline, &Images::default())["args"], json!(["/l/$$(HOME)*.log", "/l/$X"]));
+    }
+}
