@@ -21,3 +21,4 @@ pub mod validate;
 pub mod cli;
 pub mod controller;
 pub mod status;
+pub mod telemetry;

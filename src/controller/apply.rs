@@ -1,0 +1,132 @@
+//! The one way in which workloads are written: a JSON patch of the difference between the template that was planned on and
+//! the one that was planned, guarded by the version of the former. Why a JSON patch and not server-side apply: an apply makes
+//! us co-owner of the application's container, and its owner could not rename it any more.
+
+use std::time::Duration;
+
+use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+    core::Status,
+};
+use serde_json::json;
+
+use super::workload::Workload;
+use crate::{
+    api::{LEDGER_ANNOTATION, MANAGER, Reason},
+    plan::{Plan, Refusal, difference::difference},
+};
+
+/// No request takes longer; the client itself has no limit for the time until an answer.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Whether the API server keeps what it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It only says what it would keep.
+    DryRun,
+    /// It does.
+    Write,
+}
+
+/// Why a patch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Somebody else was faster: look again.
+    #[error("the workload has changed meanwhile")]
+    Conflict,
+    /// The workload is gone.
+    #[error("the workload is gone")]
+    Gone,
+    /// The API server refuses the result, and would again.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// No answer in time.
+    #[error("no answer from the API server within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    /// Anything else: worth another try.
+    #[error("the API server did not take the patch: {0}")]
+    Failed(String),
+}
+
+/// Sends the patch; returns the object as the API server has it now.
+pub(super) async fn apply(client: &Client, workload: &Workload, plan: &Plan, mode: Mode) -> Result<Workload, Error> {
+    let kind = workload.key.target.kind;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &workload.key.namespace, &kind.resource());
+    let params = PatchParams {
+        dry_run: mode == Mode::DryRun,
+        force: false,
+        field_manager: Some(MANAGER.to_owned()),
+        field_validation: Some(ValidationDirective::Strict),
+    };
+    let patch: Patch<()> = Patch::Json(json_patch::Patch(operations(workload, plan)));
+    let answer = tokio::time::timeout(TIMEOUT, api.patch(&workload.key.target.name, &params, &patch)).await;
+    let object = answer.map_err(|_| Error::Timeout)?.map_err(explain)?;
+    Workload::observe(kind, &object).ok_or_else(|| Error::Failed("its answer is not a workload".to_owned()))
+}
+
+fn operations(workload: &Workload, plan: &Plan) -> Vec<PatchOperation> {
+    // The version first: the API server answers 409 to a patch that was planned on another one, whatever follows.
+    let version = ReplaceOperation { path: pointer("/metadata/resourceVersion"), value: workload.version.clone().into() };
+    let mut operations = vec![PatchOperation::Replace(version)];
+    let ledger = plan.ledger.as_ref().and_then(crate::plan::Ledger::text);
+    let path = pointer(&format!("/metadata/annotations/{}", LEDGER_ANNOTATION.replace('/', "~1")));
+    match (workload.ledger.as_deref(), ledger) {
+        (Some(before), Some(after)) if before == after => {}
+        (_, Some(after)) if workload.has_annotations => {
+            operations.push(PatchOperation::Add(AddOperation { path, value: after.into() }));
+        }
+        (_, Some(after)) => operations.push(PatchOperation::Add(AddOperation {
+            path: pointer("/metadata/annotations"),
+            value: json!({ LEDGER_ANNOTATION: after }),
+        })),
+        (Some(_), None) => operations.push(PatchOperation::Remove(RemoveOperation { path })),
+        (None, None) => {}
+    }
+    operations.extend(difference(&pointer(workload.key.target.kind.template()), &workload.template(), &plan.template));
+    operations
+}
+
+fn pointer(text: &str) -> PointerBuf {
+    // The texts are constants of this file and of `Kind`.
+    PointerBuf::parse(text).unwrap_or_default()
+}
+
+fn explain(error: kube::Error) -> Error {
+    match error {
+        kube::Error::Api(status) => from_status(&status),
+        other => Error::Failed(other.to_string()),
+    }
+}
+
+/// What the API server says in full may hold the environment of somebody's container, so only parts of it are passed on.
+fn from_status(status: &Status) -> Error {
+    let details = status.details.as_ref();
+    let names_kind = details.is_some_and(|details| !details.kind.is_empty());
+    match status.code {
+        409 => Error::Conflict,
+        // Without details it is a path that the API server does not serve, which says nothing about the object.
+        404 if names_kind => Error::Gone,
+        403 => Error::Refused(Refusal::new(Reason::Forbidden, format!("the API server forbids the patch: {}", short(&status.message)))),
+        422 | 400 | 413 => Error::Refused(Refusal::new(Reason::Rejected, rejection(status))),
+        code => Error::Failed(format!("{code} {}", status.reason)),
+    }
+}
+
+fn rejection(status: &Status) -> String {
+    let causes = status.details.iter().flat_map(|details| &details.causes).map(|cause| {
+        // `patch` means that the patch itself does not fit: the message repeats the whole object.
+        let secret = cause.field == "patch" || cause.field.contains(".env");
+        let said = if secret { String::new() } else { format!(" {}", short(&cause.message)) };
+        format!("{} ({}){said}", cause.field, cause.reason)
+    });
+    let causes: Vec<String> = causes.collect();
+    let told = if causes.is_empty() { status.reason.clone() } else { causes.join("; ") };
+    format!("the API server refuses the template with the sidecar: {told}")
+}
+
+fn short(message: &str) -> String {
+    message.chars().take(300).collect()
+}
+

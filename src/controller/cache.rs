@@ -1,0 +1,155 @@
+//! What the watches have seen: the workloads and the LogSidecars, indexed the way planning asks for them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::{ResourceExt, api::DynamicObject};
+use serde_json::Value;
+
+use super::workload::{Workload, WorkloadKey};
+use crate::{
+    api::{FINALIZER, LogSidecarSpec, LogSidecarStatus},
+    kind::Kind,
+    plan::claim::{Known, Phase},
+    status::Target,
+};
+
+/// The address of a `LogSidecar`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SidecarKey {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl std::fmt::Display for SidecarKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogSidecar {}/{}", self.namespace, self.name)
+    }
+}
+
+/// One version of a `LogSidecar`.
+#[derive(Debug)]
+pub(super) struct Sidecar {
+    pub key: SidecarKey,
+    pub uid: String,
+    pub version: String,
+    pub generation: i64,
+    /// RFC 3339, so that text order is age.
+    created: String,
+    pub phase: Phase,
+    /// All finalizers, as a JSON patch has to know.
+    pub finalizers: Vec<String>,
+    /// Why the spec cannot be read: an older controller must not act on half of a newer object.
+    pub spec: Result<LogSidecarSpec, String>,
+    pub status: LogSidecarStatus,
+}
+
+impl Sidecar {
+    /// Takes from an object what is needed; reads it strictly.
+    pub fn observe(object: &DynamicObject) -> Option<Self> {
+        let metadata = &object.metadata;
+        let finalizers = object.finalizers().to_vec();
+        let phase = match (&metadata.deletion_timestamp, finalizers.iter().any(|name| name == FINALIZER)) {
+            (Some(_), _) => Phase::Deleting,
+            (None, true) => Phase::Live,
+            (None, false) => Phase::New,
+        };
+        let part = |field: &str| object.data.get(field).cloned().unwrap_or(Value::Null);
+        Some(Self {
+            key: SidecarKey { namespace: object.namespace()?, name: metadata.name.clone()? },
+            uid: metadata.uid.clone()?,
+            version: metadata.resource_version.clone()?,
+            generation: metadata.generation.unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default(),
+            phase,
+            finalizers,
+            spec: serde_json::from_value(part("spec")).map_err(|error| error.to_string()),
+            status: serde_json::from_value(part("status")).unwrap_or_default(),
+        })
+    }
+
+    /// What planning needs to know of it.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            name: &self.key.name,
+            uid: Some(&self.uid),
+            created: Some(&self.created),
+            spec: self.spec.as_ref().ok(),
+            phase: self.phase,
+        }
+    }
+}
+
+/// Both caches.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Mutex<Content>);
+
+#[derive(Debug, Default)]
+struct Content {
+    workloads: BTreeMap<WorkloadKey, Arc<Workload>>,
+    sidecars: BTreeMap<SidecarKey, Arc<Sidecar>>,
+}
+
+impl Cache {
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn workload(&self, key: &WorkloadKey) -> Option<Arc<Workload>> {
+        self.content().workloads.get(key).cloned()
+    }
+
+    pub fn sidecar(&self, key: &SidecarKey) -> Option<Arc<Sidecar>> {
+        self.content().sidecars.get(key).cloned()
+    }
+
+    /// All workloads of a namespace.
+    pub fn workloads_in(&self, namespace: &str) -> Vec<Arc<Workload>> {
+        let least = Target { kind: Kind::Deployment, name: String::new() };
+        let from = WorkloadKey { namespace: namespace.to_owned(), target: least };
+        let content = self.content();
+        content.workloads.range(from..).take_while(|(key, _)| key.namespace == namespace).map(|(_, w)| w.clone()).collect()
+    }
+
+    /// All LogSidecars of a namespace.
+    pub fn sidecars_in(&self, namespace: &str) -> Vec<Arc<Sidecar>> {
+        let from = SidecarKey { namespace: namespace.to_owned(), name: String::new() };
+        let content = self.content();
+        content.sidecars.range(from..).take_while(|(key, _)| key.namespace == namespace).map(|(_, s)| s.clone()).collect()
+    }
+
+    /// Keeps a version of a workload unless a newer one is here: an answer to our own write is often ahead of the watch.
+    pub fn keep_workload(&self, workload: Workload) {
+        let mut content = self.content();
+        let newer = content.workloads.get(&workload.key).is_some_and(|kept| kept.version != workload.version && !workload.is_newer_than(kept));
+        if !newer {
+            content.workloads.insert(workload.key.clone(), Arc::new(workload));
+        }
+    }
+
+    /// Keeps a version of a `LogSidecar`; returns the one before.
+    pub fn keep_sidecar(&self, sidecar: Sidecar) -> Option<Arc<Sidecar>> {
+        self.content().sidecars.insert(sidecar.key.clone(), Arc::new(sidecar))
+    }
+
+    pub fn drop_workload(&self, key: &WorkloadKey) {
+        self.content().workloads.remove(key);
+    }
+
+    pub fn drop_sidecar(&self, key: &SidecarKey) -> Option<Arc<Sidecar>> {
+        self.content().sidecars.remove(key)
+    }
+
+    /// The workloads of a kind that are not in `seen`.
+    pub fn workloads_not_in(&self, kind: Kind, seen: &BTreeSet<WorkloadKey>) -> Vec<WorkloadKey> {
+        let content = self.content();
+        content.workloads.keys().filter(|key| key.target.kind == kind && !seen.contains(key)).cloned().collect()
+    }
+
+    /// The LogSidecars that are not in `seen`.
+    pub fn sidecars_not_in(&self, seen: &BTreeSet<SidecarKey>) -> Vec<SidecarKey> {
+        self.content().sidecars.keys().filter(|key| !seen.contains(key)).cloned().collect()
+    }
+}

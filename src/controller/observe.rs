@@ -1,0 +1,130 @@
+//! The watches: from events to the cache and to the queues.
+//!
+//! A list that the API server sends is taken for what it is: what is in it is kept at once, what is missing from it leaves the
+//! cache only when the list is complete, and leaving the cache takes nothing out of any workload.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures::{Stream, StreamExt};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject},
+    runtime::{WatchStreamExt, utils::Backoff, watcher},
+};
+use tokio::time::Instant;
+
+use super::{Context, cache::Sidecar, workload::Workload};
+use crate::{api::LogSidecar, kind::Kind};
+
+/// Watches the workloads of one kind until the task is dropped.
+pub(super) async fn workloads(context: &Context, kind: Kind) {
+    let mut seen = BTreeSet::new();
+    let mut events = std::pin::pin!(watch(context, &kind.resource()));
+    while let Some(event) = events.next().await {
+        match event {
+            watcher::Event::Init => seen.clear(),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                if let Some(workload) = Workload::observe(kind, &object) {
+                    seen.insert(workload.key.clone());
+                    context.workload_changed(workload);
+                }
+            }
+            watcher::Event::Delete(object) => {
+                if let Some(workload) = Workload::observe(kind, &object) {
+                    context.workload_gone(&workload.key);
+                }
+            }
+            watcher::Event::InitDone => {
+                context.cache.workloads_not_in(kind, &seen).iter().for_each(|key| context.workload_gone(key));
+                seen.clear();
+                context.synced(kind.name());
+            }
+        }
+    }
+}
+
+/// Watches the LogSidecars until the task is dropped.
+pub(super) async fn sidecars(context: &Context) {
+    let mut seen = BTreeSet::new();
+    let mut events = std::pin::pin!(watch(context, &ApiResource::erase::<LogSidecar>(&())));
+    while let Some(event) = events.next().await {
+        match event {
+            watcher::Event::Init => seen.clear(),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                if let Some(sidecar) = Sidecar::observe(&object) {
+                    seen.insert(sidecar.key.clone());
+                    context.sidecar_changed(sidecar);
+                }
+            }
+            watcher::Event::Delete(object) => {
+                if let Some(sidecar) = Sidecar::observe(&object) {
+                    context.sidecar_gone(&sidecar.key);
+                }
+            }
+            watcher::Event::InitDone => {
+                context.cache.sidecars_not_in(&seen).iter().for_each(|key| context.sidecar_gone(key));
+                seen.clear();
+                context.synced("LogSidecar");
+            }
+        }
+    }
+}
+
+/// Events for ever: an error is logged and the watch started again, with growing pauses.
+fn watch(context: &Context, resource: &ApiResource) -> impl Stream<Item = watcher::Event<DynamicObject>> + use<> {
+    let api: Api<DynamicObject> = Api::all_with(context.client.clone(), resource);
+    let kind = resource.kind.clone();
+    watcher(api, watcher::Config::default()).backoff(Pauses::default()).filter_map(move |event| {
+        let event = event.inspect_err(|error| tracing::warn!(kind, "watch interrupted: {}", cause(error))).ok();
+        futures::future::ready(event)
+    })
+}
+
+/// What to tell of an error: the most likely one, a missing CRD, has a remedy.
+fn cause(error: &watcher::Error) -> String {
+    let (watcher::Error::InitialListFailed(inner) | watcher::Error::WatchStartFailed(inner)) = error else {
+        return error.to_string();
+    };
+    match inner {
+        kube::Error::Api(status) if status.code == 404 => "not served: apply crds/logsidecar.yaml".to_owned(),
+        inner => inner.to_string(),
+    }
+}
+
+/// Pauses that double from 1 s to 15 s, and start over after a minute without an error.
+///
+/// `kube`'s own start over with every event, and a watcher begins every attempt with one.
+#[derive(Debug, Default)]
+struct Pauses {
+    failures: u32,
+    last: Option<Instant>,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let recent = self.last.is_some_and(|last| last.elapsed() < Duration::from_secs(60));
+        self.failures = if recent { self.failures + 1 } else { 0 };
+        self.last = Some(Instant::now());
+        Some(Duration::from_secs(1 << self.failures.min(4)).min(Duration::from_secs(15)))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_start_over_after_a_quiet_minute() {
+        let mut pauses = Pauses::default();
+        let mut seconds: Vec<u64> = pauses.by_ref().take(6).map(|pause| pause.as_secs()).collect();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        seconds.extend(pauses.next().map(|pause| pause.as_secs()));
+        assert_eq!(seconds, [1, 2, 4, 8, 15, 15, 1]);
+    }
+}

@@ -1,0 +1,48 @@
+//! What the last look at each target found, for the status of its `LogSidecar`. Recomputed from the cluster, never stored.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::status::{Outcome, Target};
+
+/// Outcomes by the uid of the `LogSidecar`, and by target.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes(Mutex<HashMap<String, BTreeMap<Target, Outcome>>>);
+
+impl Outcomes {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<Target, Outcome>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All outcomes of a `LogSidecar`.
+    pub fn of(&self, sidecar: &str) -> BTreeMap<Target, Outcome> {
+        self.all().get(sidecar).cloned().unwrap_or_default()
+    }
+
+    /// Records or, with `None`, forgets one outcome. Returns the one before if it was another.
+    pub fn set(&self, sidecar: &str, target: &Target, outcome: Option<Outcome>) -> Changed {
+        let mut all = self.all();
+        let before = match outcome.clone() {
+            Some(outcome) => all.entry(sidecar.to_owned()).or_default().insert(target.clone(), outcome),
+            None => all.get_mut(sidecar).and_then(|outcomes| outcomes.remove(target)),
+        };
+        Changed(before != outcome)
+    }
+
+    /// Records an outcome where there is none.
+    pub fn set_first(&self, sidecar: &str, target: &Target, outcome: Outcome) {
+        self.all().entry(sidecar.to_owned()).or_default().entry(target.clone()).or_insert(outcome);
+    }
+
+    /// Forgets a `LogSidecar`.
+    pub fn forget(&self, sidecar: &str) {
+        self.all().remove(sidecar);
+    }
+}
+
+/// Whether an outcome differs from the one before.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Changed(pub bool);

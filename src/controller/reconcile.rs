@@ -1,0 +1,272 @@
+//! One workload: observe, plan, apply, note the outcome.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    Context,
+    apply::{self, Mode, apply},
+    cache::Sidecar,
+    queue::Next,
+    workload::{Workload, WorkloadKey},
+};
+use crate::{
+    api::Reason,
+    plan::{
+        self, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict, Warning,
+        claim::{Known, Labelled, claims},
+        fingerprint,
+    },
+    status::Outcome,
+};
+
+/// How long a patch that the API server refuses is not sent again, unless template or plan change.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
+/// What is remembered of a workload between two looks, in memory only: what is lost by a restart costs one dry-run.
+#[derive(Debug)]
+pub(super) enum Memory {
+    /// An admission plugin rewrites what we put in: this plan on this template is as good as it gets.
+    Settled(String),
+    /// The API server refused this plan on this template.
+    Refused(String, Refusal, tokio::time::Instant),
+}
+
+/// Memories by the uid of the workload.
+pub(super) type Memories = std::sync::Mutex<HashMap<String, Memory>>;
+
+/// Brings one workload to what its LogSidecars ask for.
+pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next {
+    let known = context.cache.sidecars_in(&key.namespace);
+    let Some(workload) = context.cache.workload(key) else {
+        known.iter().for_each(|sidecar| context.note(sidecar, key, None));
+        return Next::Await;
+    };
+    let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
+        Ok(ledger) => (ledger, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
+    let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels };
+    let mut claims = claims(labelled, &all, ledger.as_ref());
+    let refusal = unreadable
+        .map(|error| Refusal::new(Reason::LedgerUnreadable, format!("{error}: correct it, or remove it and what was put in")))
+        .or_else(|| managed(&workload, &claims));
+    if let Some(refusal) = refusal {
+        return refuse_all(context, &known, &workload, &claims, &refusal);
+    }
+    let Confirmed { complete } = confirm(context, &workload, &mut claims).await;
+    let next = Look { context, known: &known, workload, ledger: ledger.as_ref(), claims: &claims }.run().await;
+    if complete { next } else { Next::Backoff }
+}
+
+/// Workloads that another controller renders are its business: it would revert every change.
+fn managed(workload: &Workload, claims: &[Claim<'_>]) -> Option<Refusal> {
+    let owner = workload.controller.as_ref()?;
+    claims.iter().any(|claim| matches!(claim.stance, Stance::Apply(_))).then(|| {
+        Refusal::new(
+            Reason::ManagedByController,
+            format!("{owner} renders this workload and would revert the change: configure the sidecar there"),
+        )
+    })
+}
+
+fn refuse_all(context: &Context, known: &[Arc<Sidecar>], workload: &Workload, claims: &[Claim<'_>], refusal: &Refusal) -> Next {
+    for sidecar in known {
+        let claimed = claims.iter().any(|claim| claim.uid == Some(sidecar.uid.as_str()));
+        let outcome = Outcome { reason: refusal.reason, message: refusal.message.clone(), injected: workload.ledger.is_some() };
+        context.note(sidecar, &workload.key, claimed.then_some(outcome));
+    }
+    Next::Await
+}
+
+/// Whether every claim could be confirmed.
+struct Confirmed {
+    complete: bool,
+}
+
+/// Absence is not evidence: a claim to take something out because of what the cache does *not* show is confirmed by asking
+/// the API server, and is kept back until it is.
+async fn confirm(context: &Context, workload: &Workload, claims: &mut [Claim<'_>]) -> Confirmed {
+    let mut confirmed = Confirmed { complete: true };
+    for claim in claims {
+        let Stance::Remove(evidence) = claim.stance else { continue };
+        let holds = match evidence {
+            Evidence::Deleting | Evidence::OptedOut => true,
+            Evidence::Unmatched => context.is_current(&workload.key.namespace, claim.name).await,
+            Evidence::Missing => context.is_gone(&workload.key.namespace, claim.name, claim.uid).await,
+        };
+        if !holds {
+            claim.stance = Stance::Keep(Reason::Pending);
+            confirmed.complete = false;
+        }
+    }
+    confirmed
+}
+
+/// Everything that one look at a workload knows.
+struct Look<'a> {
+    context: &'a Arc<Context>,
+    known: &'a [Arc<Sidecar>],
+    workload: Arc<Workload>,
+    ledger: Option<&'a Ledger>,
+    claims: &'a [Claim<'a>],
+}
+
+impl Look<'_> {
+    async fn run(self) -> Next {
+        let template = self.workload.template();
+        let plan = self.plan(&self.workload, &template, self.ledger);
+        let same_ledger = plan.ledger.as_ref() == self.ledger;
+        if plan.template == template && same_ledger {
+            self.note_all(&plan, &self.workload, None);
+            return Next::Await;
+        }
+        let state = format!("{} {}", fingerprint(&template), fingerprint(&plan.template));
+        if let Some(next) = self.recall(&plan, same_ledger, &state) {
+            return next;
+        }
+        // The ledger says that we put in just this, and it is there, but looks otherwise: either somebody changed it, or an
+        // admission plugin rewrites it and would again. A dry-run tells.
+        if same_ledger && self.is_complete(&template) {
+            match apply(&self.context.client, &self.workload, &plan, Mode::DryRun).await {
+                Ok(answer) if answer.template() == template => {
+                    self.remember(Memory::Settled(state));
+                    self.note_all(&plan, &self.workload, None);
+                    return Next::Await;
+                }
+                Ok(_) => {}
+                Err(error) => return self.failed(&plan, error, state),
+            }
+        }
+        match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
+            Ok(answer) => self.written(&plan, answer),
+            Err(error) => self.failed(&plan, error, state),
+        }
+    }
+
+    fn plan(&self, workload: &Workload, template: &Value, ledger: Option<&Ledger>) -> Plan {
+        let setting = Setting {
+            kind: workload.key.target.kind,
+            images: &self.context.images,
+            native_sidecars: self.context.native_sidecars,
+        };
+        let subject = Subject { uid: Some(&workload.uid), template, ledger, owned: &workload.owned, setting };
+        plan::plan(&subject, self.claims)
+    }
+
+    fn is_complete(&self, template: &Value) -> bool {
+        let mut items = self.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys());
+        items.all(|key| key.get(template).is_some())
+    }
+
+    fn recall(&self, plan: &Plan, same_ledger: bool, state: &str) -> Option<Next> {
+        let memories = self.context.memories();
+        match memories.get(&self.workload.uid)? {
+            Memory::Settled(settled) if same_ledger && settled == state => {
+                drop(memories);
+                self.note_all(plan, &self.workload, None);
+                Some(Next::Await)
+            }
+            Memory::Refused(refused, refusal, at) if refused == state && at.elapsed() < REFUSED_FOR => {
+                let (refusal, wait) = (refusal.clone(), REFUSED_FOR.saturating_sub(at.elapsed()));
+                drop(memories);
+                self.note_all(plan, &self.workload, Some(&refusal));
+                Some(Next::After(wait))
+            }
+            Memory::Settled(_) | Memory::Refused(..) => None,
+        }
+    }
+
+    fn remember(&self, memory: Memory) {
+        self.context.memories().insert(self.workload.uid.clone(), memory);
+    }
+
+    fn written(&self, plan: &Plan, answer: Workload) -> Next {
+        let template = answer.template();
+        let ledger = answer.ledger.as_deref().and_then(|text| Ledger::parse(text).ok());
+        let again = self.plan(&answer, &template, ledger.as_ref());
+        if again.template == template {
+            self.context.memories().remove(&answer.uid);
+        } else {
+            let state = format!("{} {}", fingerprint(&template), fingerprint(&again.template));
+            self.remember(Memory::Settled(state));
+        }
+        self.tell(plan);
+        self.note_all(plan, &answer, None);
+        self.context.cache.keep_workload(answer);
+        Next::Await
+    }
+
+    fn failed(&self, plan: &Plan, error: apply::Error, state: String) -> Next {
+        let key = &self.workload.key;
+        match error {
+            // The watch brings the newer version and with it the next look; the pause is for when it already has.
+            apply::Error::Conflict | apply::Error::Gone => {
+                tracing::debug!(workload = %key, "{error}");
+                Next::Backoff
+            }
+            apply::Error::Refused(refusal) => {
+                tracing::warn!(workload = %key, reason = %refusal.reason, "{refusal}");
+                self.note_all(plan, &self.workload, Some(&refusal));
+                self.remember(Memory::Refused(state, refusal, tokio::time::Instant::now()));
+                Next::After(REFUSED_FOR)
+            }
+            apply::Error::Timeout | apply::Error::Failed(_) => {
+                tracing::warn!(workload = %key, reason = %Reason::Retrying, "{error}");
+                self.note_all(plan, &self.workload, Some(&Refusal::new(Reason::Retrying, error.to_string())));
+                Next::Backoff
+            }
+        }
+    }
+
+    /// Notes the outcome for every `LogSidecar` of the namespace; `stopped` if the plan could not be carried out.
+    fn note_all(&self, plan: &Plan, workload: &Workload, stopped: Option<&Refusal>) {
+        for sidecar in self.known {
+            let verdict = plan.verdicts.iter().find(|verdict| verdict.uid.as_deref() == Some(sidecar.uid.as_str()));
+            let ledger = if stopped.is_some() { self.ledger } else { plan.ledger.as_ref() };
+            let injected = ledger.is_some_and(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).is_some());
+            let outcome = verdict.and_then(|verdict| outcome(verdict, workload.rollout, injected, stopped));
+            self.context.note(sidecar, &workload.key, outcome);
+        }
+    }
+
+    /// One Event and one line of log for each `LogSidecar` whose items changed.
+    fn tell(&self, plan: &Plan) {
+        let items = |ledger: Option<&Ledger>, verdict: &Verdict| {
+            ledger.and_then(|ledger| ledger.entry(&verdict.name, verdict.uid.as_deref())).map(|entry| entry.items.clone())
+        };
+        for verdict in &plan.verdicts {
+            let reason = match (items(self.ledger, verdict), items(plan.ledger.as_ref(), verdict)) {
+                (None, Some(_)) => Reason::Injected,
+                (Some(_), None) if matches!(verdict.result, Ok(Effect::Removed)) => Reason::Removed,
+                (Some(_), None) => Reason::HandedOver,
+                (Some(_), Some(_)) if matches!(verdict.result, Ok(Effect::Applied(_))) => Reason::Updated,
+                (Some(_), Some(_)) | (None, None) => continue,
+            };
+            tracing::info!(workload = %self.workload.key, sidecar = verdict.name, %reason, "patched");
+            self.context.tell(&self.workload, &verdict.name, reason, String::new());
+        }
+        if !plan.handed_over.is_empty() {
+            let keys: Vec<String> = plan.handed_over.iter().map(Key::to_string).collect();
+            let note = format!("left in the template, as somebody else has changed or uses it: {}", keys.join(", "));
+            tracing::info!(workload = %self.workload.key, reason = %Reason::HandedOver, "{note}");
+            self.context.tell(&self.workload, "", Reason::HandedOver, note);
+        }
+    }
+}
+
+fn outcome(verdict: &Verdict, rollout: Reason, injected: bool, stopped: Option<&Refusal>) -> Option<Outcome> {
+    let told = |refusal: &Refusal| Outcome { reason: refusal.reason, message: refusal.message.clone(), injected };
+    match (&verdict.result, stopped) {
+        (Err(refusal), _) | (Ok(Effect::Applied(_)), Some(refusal)) => Some(told(refusal)),
+        (Ok(Effect::Applied(warnings)), None) => {
+            let warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
+            Some(Outcome { reason: rollout, message: warnings.join("; "), injected })
+        }
+        (Ok(Effect::Kept(reason)), _) => Some(Outcome::new(*reason, injected)),
+        (Ok(Effect::Removed), Some(refusal)) if injected => Some(told(refusal)),
+        (Ok(Effect::Removed | Effect::Orphaned), _) => None,
+    }
+}

@@ -1,0 +1,185 @@
+//! One `LogSidecar`: its finalizer, its status, its end. Reads outcomes and decides nothing about workloads.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    apply::TIMEOUT,
+    cache::{Sidecar, SidecarKey},
+    queue::Next,
+};
+use crate::{
+    api::{FINALIZER, LogSidecar, MANAGER},
+    kind::Kind,
+    plan::{
+        Ledger,
+        claim::Phase,
+        object::ledger_text,
+    },
+    status::{self, Subject},
+};
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("no answer from the API server within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    #[error("the API server did not take it")]
+    Api(#[source] kube::Error),
+}
+
+/// Brings one `LogSidecar` up to date.
+pub(super) async fn reconcile(context: &Context, key: &SidecarKey) -> Next {
+    let Some(sidecar) = context.cache.sidecar(key) else { return Next::Await };
+    let result = match sidecar.phase {
+        Phase::New => begin(context, &sidecar).await,
+        Phase::Live => report(context, &sidecar).await,
+        Phase::Deleting if sidecar.finalizers.iter().any(|name| name == FINALIZER) => end(context, &sidecar).await,
+        Phase::Deleting => Ok(Next::Await),
+    };
+    result.unwrap_or_else(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        tracing::warn!(sidecar = %key, "{error}{cause}");
+        Next::Backoff
+    })
+}
+
+/// The finalizer goes on before the first workload is touched: from then on a deletion cannot be missed.
+async fn begin(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
+    let in_cluster = sidecar.spec.as_ref().is_ok_and(|spec| Kind::IN_CLUSTER.contains(&spec.target.kind));
+    if !in_cluster {
+        return report(context, sidecar).await;
+    }
+    let add = if sidecar.finalizers.is_empty() {
+        json!({"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]})
+    } else {
+        json!({"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER})
+    };
+    let object = patch(context, sidecar, add).await?;
+    if let Some(sidecar) = object.as_ref().and_then(Sidecar::observe) {
+        context.sidecar_changed(sidecar);
+    }
+    Ok(Next::Await)
+}
+
+/// Writes the status if it is not what it should be.
+async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
+    if !context.has_seen_all() {
+        // After a restart the outcomes are still coming in: half of them would make a wrong status.
+        return Ok(Next::After(Duration::from_millis(500)));
+    }
+    let outcomes = context.outcomes.of(&sidecar.uid);
+    let status = match &sidecar.spec {
+        Ok(spec) => {
+            let subject = Subject {
+                generation: sidecar.generation,
+                kind: spec.target.kind,
+                target: spec.target.name.as_deref(),
+                suspended: spec.suspend,
+                deleting: sidecar.phase == Phase::Deleting,
+            };
+            status::status(subject, &outcomes, &sidecar.status, &now())
+        }
+        Err(error) => {
+            tracing::warn!(sidecar = %sidecar.key, reason = %crate::api::Reason::Unreadable, "{error}");
+            return Ok(Next::Await);
+        }
+    };
+    if status == sidecar.status {
+        return Ok(Next::Await);
+    }
+    let patch = json!({"status": status});
+    let api: Api<LogSidecar> = Api::namespaced(context.client.clone(), &sidecar.key.namespace);
+    // A merge patch replaces lists as a whole, so conditions and targets are exactly those of `status`.
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let answer = tokio::time::timeout(TIMEOUT, api.patch_status(&sidecar.key.name, &params, &Patch::Merge(&patch))).await;
+    match answer.map_err(|_| Error::Timeout)? {
+        Ok(_) => Ok(Next::Await),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Next::Await),
+        Err(error) => Err(Error::Api(error)),
+    }
+}
+
+/// Takes everything out, makes sure of it, lets go.
+async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
+    // Whatever was planned before the deletion was seen has been written now, or never will be.
+    context.workloads.quiesce().await;
+    let keys: Vec<_> = context
+        .cache
+        .workloads_in(&sidecar.key.namespace)
+        .into_iter()
+        .filter(|workload| workload.ledger.as_deref().is_some_and(|text| holds(text, sidecar)))
+        .map(|workload| workload.key.clone())
+        .collect();
+    if !keys.is_empty() {
+        keys.into_iter().for_each(|key| context.workloads.add(key));
+        report(context, sidecar).await?;
+        return Ok(Next::Backoff);
+    }
+    if is_in_cluster(&context.client, sidecar).await? {
+        return Ok(Next::Backoff);
+    }
+    let Some(index) = sidecar.finalizers.iter().position(|name| name == FINALIZER) else { return Ok(Next::Await) };
+    patch(context, sidecar, json!({"op": "remove", "path": format!("/metadata/finalizers/{index}")})).await?;
+    tracing::info!(sidecar = %sidecar.key, "released");
+    context.outcomes.forget(&sidecar.uid);
+    Ok(Next::Await)
+}
+
+/// Whether a ledger has an entry that the controller would have to take out. Without the ledger being readable nobody knows.
+fn holds(ledger: &str, sidecar: &Sidecar) -> bool {
+    Ledger::parse(ledger).map_or_else(
+        |_| ledger.contains(&sidecar.uid),
+        |ledger| ledger.sidecars.iter().any(|entry| entry.uid.as_deref() == Some(sidecar.uid.as_str())),
+    )
+}
+
+/// Asks the API server, not the cache.
+async fn is_in_cluster(client: &Client, sidecar: &Sidecar) -> Result<bool, Error> {
+    for kind in Kind::IN_CLUSTER {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &sidecar.key.namespace, &kind.resource());
+        let mut params = ListParams::default().limit(500);
+        loop {
+            let page = tokio::time::timeout(TIMEOUT, api.list(&params)).await;
+            let page = page.map_err(|_| Error::Timeout)?.map_err(Error::Api)?;
+            let object = |object: &DynamicObject| json!({"metadata": {"annotations": object.metadata.annotations}});
+            if page.items.iter().any(|item| ledger_text(&object(item)).is_some_and(|text| holds(text, sidecar))) {
+                return Ok(true);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => break,
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Changes the metadata of the version that was looked at, and no other.
+async fn patch(context: &Context, sidecar: &Sidecar, operation: Value) -> Result<Option<DynamicObject>, Error> {
+    let guard = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": sidecar.version});
+    let patch: json_patch::Patch = serde_json::from_value(json!([guard, operation])).unwrap_or_default();
+    let resource = kube::api::ApiResource::erase::<LogSidecar>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &sidecar.key.namespace, &resource);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let answer = tokio::time::timeout(TIMEOUT, api.patch(&sidecar.key.name, &params, &Patch::Json::<()>(patch))).await;
+    match answer.map_err(|_| Error::Timeout)? {
+        Ok(object) => Ok(Some(object)),
+        // Changed or gone meanwhile: the watch tells.
+        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(None),
+        Err(error) => Err(Error::Api(error)),
+    }
+}
+
+/// To the second, as conditions keep it.
+fn now() -> Time {
+    let seconds = k8s_openapi::jiff::Timestamp::now().as_second();
+    Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap_or_default())
+}
