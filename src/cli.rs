@@ -16,7 +16,12 @@ use crate::{api, controller, manifest, shipper::Images};
 
 /// Gives existing workloads a log sidecar, and takes out exactly what it put in.
 #[derive(Parser, Debug)]
-#[command(name = "logsidecar", version, propagate_version = true, after_help = "Example:\n  logsidecar inject -f logsidecar.yaml -f deployment.yaml | kubectl apply -f -")]
+#[command(
+    name = "logsidecar",
+    version,
+    propagate_version = true,
+    after_help = "Example:\n  logsidecar inject -f logsidecar.yaml -f deployment.yaml | kubectl apply -f -"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,7 +32,9 @@ enum Command {
     /// Run the controller.
     Run(controller::Options),
     /// Put sidecars into workloads in files, and print the result.
-    #[command(after_help = "Example:\n  helm template my-chart | logsidecar inject -f logsidecar.yaml -f - | kubectl apply -f -")]
+    #[command(
+        after_help = "Example:\n  helm template my-chart | logsidecar inject -f logsidecar.yaml -f - | kubectl apply -f -"
+    )]
     Inject(Inject),
     /// Take out of workloads in files what `inject` or the controller put in, and print the result.
     #[command(after_help = "Example:\n  kubectl get deployment web -o yaml | logsidecar uninject -f -")]

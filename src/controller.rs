@@ -72,7 +72,7 @@ pub struct Options {
     /// The form of the log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// What is logged: error, warn, info, debug or trace, or a filter as RUST_LOG takes it.
+    /// What is logged: error, warn, info, debug or trace, or a filter as `RUST_LOG` takes it.
     #[arg(long, default_value = "info")]
     log_level: String,
     #[command(flatten)]
@@ -108,9 +108,10 @@ async fn start(options: Options) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
     let client = Client::try_default().await.map_err(Error::Config)?;
-    let asked_to_stop = async { drop(tokio::select! { signal = terminate.recv() => signal, signal = interrupt.recv() => signal }) };
-    let asked_to_stop = std::pin::pin!(asked_to_stop.fuse());
-    let mut asked_to_stop = asked_to_stop;
+    let asked_to_stop = async {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    };
+    let mut asked_to_stop = std::pin::pin!(asked_to_stop);
     let native_sidecars = tokio::select! {
         () = &mut asked_to_stop => return Ok(()),
         native = has_native_sidecars(&client) => native,
@@ -155,7 +156,8 @@ async fn has_native_sidecars(client: &Client) -> bool {
     loop {
         match client.apiserver_version().await {
             Ok(version) => {
-                let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or_default();
+                let number =
+                    |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or_default();
                 return (number(&version.major), number(&version.minor)) >= (1, 29);
             }
             Err(error) => {
@@ -285,7 +287,8 @@ impl Context {
         if before.is_none_or(|before| (before.uid.clone(), before.generation, before.phase) != now) {
             let outcomes = self.outcomes.of(&now.0);
             for workload in self.cache.workloads_in(&key.namespace) {
-                let labelled = Labelled { kind: workload.key.target.kind, name: &workload.key.target.name, labels: &workload.labels };
+                let labelled =
+                    Labelled { kind: workload.key.target.kind, name: &workload.key.target.name, labels: &workload.labels };
                 let matched = spec.as_ref().is_some_and(|spec| matches(&spec.target, labelled));
                 if matched {
                     self.outcomes.set_first(&now.0, &workload.key.target, Outcome::new(Reason::Pending, false));

@@ -12,13 +12,13 @@
 //! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`merge`], [`shipper`].
 
 pub mod api;
+pub mod cli;
+pub mod controller;
 pub mod kind;
+pub mod manifest;
 pub mod merge;
 pub mod plan;
 pub mod shipper;
-pub mod manifest;
-pub mod validate;
-pub mod cli;
-pub mod controller;
 pub mod status;
 pub mod telemetry;
+pub mod validate;

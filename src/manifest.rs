@@ -73,8 +73,8 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Document>, ReadError> {
     if bytes.len() > LIMIT {
         return Err(ReadError::TooLarge { file: file.to_owned() });
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| ReadError::NotText { file: file.to_owned(), at: error.valid_up_to() })?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| ReadError::NotText { file: file.to_owned(), at: error.valid_up_to() })?;
     if let Some(at) = text.bytes().position(|byte| byte == 0) {
         return Err(ReadError::NotText { file: file.to_owned(), at });
     }
@@ -116,8 +116,10 @@ fn is_directive(text: &str) -> bool {
 }
 
 fn parse(file: &str, offset: usize, text: &str) -> Result<Document, ReadError> {
-    let node: Node = node::parse(text).map_err(|(line, message)| {
-        ReadError::Syntax { file: file.to_owned(), line: offset + line, message }
+    let node: Node = node::parse(text).map_err(|(line, message)| ReadError::Syntax {
+        file: file.to_owned(),
+        line: offset + line,
+        message,
     })?;
     Ok(Document { file: file.to_owned(), text: text.to_owned(), value: node.to_value(), node, offset })
 }
@@ -165,9 +167,56 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let awkward = ["on", "y", "~", "null", "0644", "12:30", "1e3", "0x1F", "=", "<<", "- a", "a: b", "a #b", " a", "a ",
-            "", "'", "\"", "a\nb", "a\n\n", "\n", "\t", "%a", "@a", "!a", "&a", "*a", "?", "|", ">", "{", "}", "[", "]", ",", "é",
-            "\u{1}", "\u{feff}", "2001-01-01", ".5", "+1", "1_0", "0b1", "0o7", "---", "...", "a\r\nb", "trailing \nspace"];
+        let awkward = [
+            "on",
+            "y",
+            "~",
+            "null",
+            "0644",
+            "12:30",
+            "1e3",
+            "0x1F",
+            "=",
+            "<<",
+            "- a",
+            "a: b",
+            "a #b",
+            " a",
+            "a ",
+            "",
+            "'",
+            "\"",
+            "a\nb",
+            "a\n\n",
+            "\n",
+            "\t",
+            "%a",
+            "@a",
+            "!a",
+            "&a",
+            "*a",
+            "?",
+            "|",
+            ">",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            "é",
+            "\u{1}",
+            "\u{feff}",
+            "2001-01-01",
+            ".5",
+            "+1",
+            "1_0",
+            "0b1",
+            "0o7",
+            "---",
+            "...",
+            "a\r\nb",
+            "trailing \nspace",
+        ];
         for text in awkward {
             let value = json!({"key": text, text: [text, {"inner": text}]});
             assert_eq!(values(&write(&value)), [value], "{text:?}");

@@ -37,7 +37,7 @@ use self::{
     ledger::{Entry, Origin},
     normal::digest,
 };
-use crate::api::{LogSidecarSpec, Reason};
+use crate::api::{Log, LogSidecarSpec, Reason};
 
 /// A workload as the planner sees it.
 #[derive(Clone, Copy, Debug)]
@@ -98,9 +98,26 @@ pub enum Effect {
 /// * Planning the result again with the same claims returns it unchanged.
 /// * Only [`Stance::Remove`] takes items out for good, and only items that are ours; only [`Stance::Apply`] changes any.
 /// * A refused claim leaves what it had put in as it is.
-/// * The result does not depend on how often or in which steps the same claims came about.
 #[must_use]
 pub fn plan(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
+    let mut plan = step(subject, claims);
+    // What one claim puts in can make room for another that came before it: without another step that would be another
+    // rollout. A step that changes nothing is the last, so a converged workload costs one.
+    let mut before = (subject.template.clone(), subject.ledger.cloned());
+    for _ in claims {
+        if (&plan.template, &plan.ledger) == (&before.0, &before.1) {
+            break;
+        }
+        before = (plan.template, plan.ledger);
+        let earlier = plan.handed_over;
+        plan = step(&Subject { template: &before.0, ledger: before.1.as_ref(), ..*subject }, claims);
+        plan.handed_over.splice(0..0, earlier);
+    }
+    plan
+}
+
+/// Meets every claim as far as it can be met with those before it.
+fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     let foreign = subject.ledger.is_some_and(|ledger| ledger.is_foreign(subject.uid));
     let ledger = subject.ledger.filter(|_| !foreign);
     let held: Vec<Held<'_>> = claims.iter().map(|claim| Held::new(subject, ledger, claim)).collect();
@@ -112,7 +129,7 @@ pub fn plan(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         ledger,
         foreign,
         sidecars: sidecar_names(claims, ledger),
-        pod: strip(subject.template, &stripped),
+        pod: strip(subject.template, &stripped, &BTreeMap::new()),
         stripped,
         wanted: Vec::new(),
         entries: Vec::new(),
@@ -138,12 +155,14 @@ fn sidecar_names(claims: &[Claim<'_>], ledger: Option<&Ledger>) -> Vec<String> {
     names
 }
 
-/// A template without some items. A volume that somebody else mounts too stays.
-fn strip(template: &Value, keys: &BTreeSet<Key>) -> Value {
+/// A template without some items; lists that were `blank` before are so again. A volume that somebody else mounts too stays.
+fn strip(template: &Value, keys: &BTreeSet<Key>, blank: &BTreeMap<String, Value>) -> Value {
     let mut pod = template.clone();
     let (volumes, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| matches!(key, Key::Volume(_)));
-    others.into_iter().for_each(|key| key.remove(&mut pod));
-    volumes.into_iter().filter(|key| !is_mounted(&pod, key)).collect::<Vec<_>>().into_iter().for_each(|key| key.remove(&mut pod));
+    let remove = |key: &Key, pod: &mut Value| key.remove(pod, blank.get(&key.list_path()));
+    others.into_iter().for_each(|key| remove(key, &mut pod));
+    let unused: Vec<&Key> = volumes.into_iter().filter(|key| !is_mounted(&pod, key)).collect();
+    unused.into_iter().for_each(|key| remove(key, &mut pod));
     pod
 }
 
@@ -184,42 +203,46 @@ impl<'a> Held<'a> {
                 }
             }
         } else if let Stance::Apply(spec) = claim.stance {
-            held.adopt(subject, spec);
+            held.adopt(subject, ledger, spec);
         }
         held
     }
 
-    fn adopt(&mut self, subject: &Subject<'_>, spec: &LogSidecarSpec) {
-        let container = sidecar::container_key(self.claim.name, spec);
+    /// Finds again what was put in before the ledger was lost, or what `inject` put into a manifest that lost its annotation.
+    fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &LogSidecarSpec) {
         let names = sidecar_names(&[self.claim], None);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut candidates = BTreeSet::from([container]);
-        for log in &spec.logs {
-            let Ok(writer) = sidecar::writer(subject.template, log, &names) else { continue };
-            let volume = volume::volume_name(log, writer);
-            let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
-            if mount.get(subject.template).is_some_and(|mount| mount["name"] == volume.as_str()) {
-                candidates.insert(mount);
-                if log.volume.as_ref().is_none_or(|volume| volume.existing.is_none()) {
-                    candidates.insert(Key::Volume(volume));
-                }
-            }
-        }
-        candidates.retain(|key| key.get(subject.template).is_some());
+        let mut candidates = self.candidates(subject.template, spec, &names);
+        let is_named = |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
+        candidates.retain(|key| key.get(subject.template).is_some() && !is_named(key));
         let owned: BTreeSet<Key> = candidates.iter().filter(|key| subject.owned.contains(key)).cloned().collect();
         if !owned.is_empty() {
             self.ours = owned;
             return;
         }
-        let pod = strip(subject.template, &candidates);
+        let pod = strip(subject.template, &candidates, &BTreeMap::new());
         let planned = sidecar::items(&pod, (self.claim.name, spec), &names, subject.setting, |_| true);
-        let equal = |(key, item): &(Key, Value)| {
-            key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item))
-        };
+        let equal =
+            |(key, item): &(Key, Value)| key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item));
         if planned.is_ok_and(|planned| planned.items.iter().all(equal)) {
             self.ours = candidates;
             self.origin = Origin::File;
         }
+    }
+
+    /// Where the items of a spec would be. A mount of an existing volume is not among them: it may be the owner's own.
+    fn candidates(&self, template: &Value, spec: &LogSidecarSpec, names: &[&str]) -> BTreeSet<Key> {
+        let mut candidates = BTreeSet::from([sidecar::container_key(self.claim.name, spec)]);
+        let own = |log: &&Log| log.volume.as_ref().is_none_or(|volume| volume.existing.is_none());
+        for log in spec.logs.iter().filter(own) {
+            let Ok(writer) = sidecar::writer(template, log, names) else { continue };
+            let volume = volume::volume_name(log, writer);
+            let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
+            if mount.get(template).is_some_and(|mount| mount["name"] == volume.as_str()) {
+                candidates.extend([mount, Key::Volume(volume)]);
+            }
+        }
+        candidates
     }
 
     fn is_replanned(&self) -> bool {
@@ -290,19 +313,25 @@ impl Draft<'_> {
     fn apply(&mut self, held: &Held<'_>, spec: &LogSidecarSpec) -> Result<Vec<Warning>, Refusal> {
         let name = held.claim.name;
         let sidecars: Vec<&str> = self.sidecars.iter().map(String::as_str).collect();
-        let planned = sidecar::items(&self.pod, (name, spec), &sidecars, self.subject.setting, |key| self.stripped.contains(key));
+        let planned =
+            sidecar::items(&self.pod, (name, spec), &sidecars, self.subject.setting, |key| self.stripped.contains(key));
         let planned = planned.map_err(|refusal| self.explain(refusal, spec, name))?;
+        // What another `LogSidecar` put in and this one uses belongs to both, so that it stays until the last of them goes.
+        let shared = self.wanted.iter().filter(|(key, _)| planned.uses.contains(key));
         let entry = Entry {
             name: name.to_owned(),
             uid: held.claim.uid.map(str::to_owned),
             origin: held.origin,
             renderer: sidecar::RENDERER,
-            items: planned.items.iter().map(|(key, item)| (key.clone(), digest(key, item))).collect(),
+            items: planned.items.iter().chain(shared).map(|(key, item)| (key.clone(), digest(key, item))).collect(),
         };
         let mut ledger = Ledger::new(self.subject.uid);
         ledger.sidecars = self.entries.iter().chain([&entry]).cloned().collect();
         if ledger.text().is_some_and(|text| text.len() > ledger::LIMIT) {
-            return Err(Refusal::new(Reason::LedgerTooLarge, "too many log directories on one workload: use fewer LogSidecars"));
+            return Err(Refusal::new(
+                Reason::LedgerTooLarge,
+                "too many log directories on one workload: use fewer LogSidecars",
+            ));
         }
         for (key, item) in planned.items {
             key.put(&mut self.pod, item.clone());
@@ -315,9 +344,11 @@ impl Draft<'_> {
     /// A name that is taken by the items of a foreign ledger needs another remedy than one that the owner took.
     fn explain(&self, refusal: Refusal, spec: &LogSidecarSpec, name: &str) -> Refusal {
         let container = sidecar::container_key(name, spec);
-        let copied = self.subject.ledger.filter(|_| self.foreign).is_some_and(|ledger| {
-            ledger.sidecars.iter().any(|entry| entry.items.contains_key(&container))
-        });
+        let copied = self
+            .subject
+            .ledger
+            .filter(|_| self.foreign)
+            .is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(&container)));
         if refusal.reason == Reason::ContainerNameTaken && copied {
             let message = "the template is a copy of another workload and carries what was put in there: clean its manifest with `logsidecar uninject`";
             return Refusal::new(Reason::ForeignLedger, message);
@@ -346,24 +377,26 @@ impl Draft<'_> {
     ///
     /// An item that is already there in another spelling stays as it is: a plan for a converged workload equals it.
     fn template(&self) -> (Value, BTreeMap<String, Value>, Vec<Key>) {
-        let mut template = self.subject.template.clone();
         let wanted: BTreeSet<&Key> = self.wanted.iter().map(|(key, _)| key).collect();
         let unwanted: BTreeSet<Key> = self.stripped.iter().filter(|key| !wanted.contains(key)).cloned().collect();
         let mut blank = self.ledger.map(|ledger| ledger.blank.clone()).unwrap_or_default();
-        template = strip(&template, &unwanted);
-        let left = unwanted.into_iter().filter(|key| key.get(&template).is_some()).collect();
+        let mut template = self.subject.template.clone();
         for (key, item) in &self.wanted {
             if key.get(&template).is_some_and(|live| normal(key, live) == normal(key, item)) {
                 continue;
             }
-            if let Some(list) = key.holder_mut(&mut template).and_then(|holder| holder.get(key.list_name())) {
-                if list.is_null() || list.as_array().is_some_and(Vec::is_empty) {
-                    blank.insert(blank_name(key), list.clone());
-                }
+            if let Some(list) = key.holder_mut(&mut template).and_then(|holder| holder.get(key.list_name()))
+                && (list.is_null() || list.as_array().is_some_and(Vec::is_empty))
+            {
+                blank.insert(key.list_path(), list.clone());
             }
             key.put(&mut template, item.clone());
         }
-        restore(&mut template, &mut blank, &self.stripped);
+        // Only now, as a container that has just been replaced may have been the last to mount a volume.
+        template = strip(&template, &unwanted, &blank);
+        let left = unwanted.into_iter().filter(|key| key.get(&template).is_some()).collect();
+        let filled: BTreeSet<String> = self.wanted.iter().map(|(key, _)| key.list_path()).collect();
+        blank.retain(|path, _| filled.contains(path));
         (template, blank, left)
     }
 
@@ -376,26 +409,6 @@ impl Draft<'_> {
         ledger.sidecars.sort_by(|a, b| a.name.cmp(&b.name));
         ledger.blank = blank;
         (!ledger.sidecars.is_empty()).then_some(ledger)
-    }
-}
-
-/// How the ledger calls the list of an item: `volumes`, or `app.volumeMounts`.
-fn blank_name(key: &Key) -> String {
-    match key {
-        Key::Mount { container, .. } => format!("{container}.{}", key.list_name()),
-        Key::InitContainer(_) | Key::Container(_) | Key::Volume(_) => key.list_name().to_owned(),
-    }
-}
-
-/// Gives lists that went away with our last item back their blank value.
-fn restore(template: &mut Value, blank: &mut BTreeMap<String, Value>, stripped: &BTreeSet<Key>) {
-    for key in stripped {
-        let Some(holder) = key.holder_mut(template) else { continue };
-        if !holder.contains_key(key.list_name()) {
-            if let Some(value) = blank.remove(&blank_name(key)) {
-                holder.insert(key.list_name().to_owned(), value);
-            }
-        }
     }
 }
 

@@ -179,7 +179,8 @@ impl Verdict {
 /// The worst outcome decides: refused before failing before pending.
 fn verdict(subject: Subject<'_>, outcomes: &BTreeMap<Target, Outcome>) -> Verdict {
     if !Kind::IN_CLUSTER.contains(&subject.kind) {
-        let message = format!("the controller does not act on kind {}: put the sidecar in with `logsidecar inject`", subject.kind);
+        let message =
+            format!("the controller does not act on kind {}: put the sidecar in with `logsidecar inject`", subject.kind);
         return Verdict::stalled(Reason::KindNotSupported, message);
     }
     if subject.deleting {

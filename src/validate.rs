@@ -40,9 +40,7 @@ impl Problem {
     pub fn field(&self) -> String {
         let mut field = String::new();
         for step in self.pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")) {
-            if step.bytes().all(|byte| byte.is_ascii_digit()) {
-                field.push_str(&format!("[{step}]"));
-            } else if step.contains(['.', '/']) {
+            if step.bytes().all(|byte| byte.is_ascii_digit()) || step.contains(['.', '/']) {
                 field.push_str(&format!("[{step}]"));
             } else {
                 field.push_str(if field.is_empty() { "" } else { "." });
@@ -60,10 +58,10 @@ pub fn log_sidecar(object: &Value) -> Vec<Problem> {
     let mut problems = check(&LOG_SIDECAR.0, &object, "");
     problems.extend(metadata_name(&object));
     problems.extend(duplicates(list(object.get("spec").unwrap_or(&Value::Null), "logs"), "name", "/spec/logs"));
-    if problems.is_empty() {
-        if let Err(errors) = cel::Validator::new().validate(&LOG_SIDECAR.1, &object, None) {
-            problems.extend(errors.into_vec().into_iter().map(|error| Problem::new(pointer(&error.field_path), error.message)));
-        }
+    if problems.is_empty()
+        && let Err(errors) = cel::Validator::new().validate(&LOG_SIDECAR.1, &object, None)
+    {
+        problems.extend(errors.into_vec().into_iter().map(|error| Problem::new(pointer(&error.field_path), error.message)));
     }
     problems.sort();
     problems.dedup();
@@ -187,7 +185,8 @@ fn explain(error: &ValidationError<'_>, at: &str) -> Vec<Problem> {
         }
         ValidationErrorKind::Pattern { pattern } => {
             let name = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-            let rule = if pattern == name { "be lower-case letters, digits and '-'".to_owned() } else { format!("match {pattern}") };
+            let rule =
+                if pattern == name { "be lower-case letters, digits and '-'".to_owned() } else { format!("match {pattern}") };
             vec![Problem::new(at, format!("{} must {rule}", shown(instance)))]
         }
         ValidationErrorKind::MinItems { limit } => vec![Problem::new(at, format!("must have at least {limit} entry"))],
@@ -200,10 +199,11 @@ fn explain(error: &ValidationError<'_>, at: &str) -> Vec<Problem> {
 
 fn wrong_type(kind: &impl std::fmt::Debug, instance: &Value) -> String {
     let wanted = format!("{kind:?}").to_lowercase();
-    let (wanted, quoted) = [("integer", ""), ("number", ""), ("boolean", ""), ("array", ""), ("object", ""), ("string", "quote")]
-        .into_iter()
-        .find(|(word, _)| wanted.contains(word))
-        .unwrap_or(("value of another type", ""));
+    let (wanted, quoted) =
+        [("integer", ""), ("number", ""), ("boolean", ""), ("array", ""), ("object", ""), ("string", "quote")]
+            .into_iter()
+            .find(|(word, _)| wanted.contains(word))
+            .unwrap_or(("value of another type", ""));
     let article = if wanted.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
     let scalar = matches!(instance, Value::Bool(_) | Value::Number(_));
     let hint = if !quoted.is_empty() && scalar { ": put it in quotes" } else { "" };
@@ -274,12 +274,24 @@ mod tests {
         let table = [
             (json!({"target": {"name": "web"}, "logs": logs, "sidecars": {}}), "spec.sidecars: unknown field"),
             (json!({"target": {"name": true}, "logs": logs}), "spec.target.name: must be a string, not true: put it in quotes"),
-            (json!({"target": {"name": "a", "selector": {"matchLabels": {"a": "b"}}}, "logs": logs}), "spec.target: write exactly one of name and selector"),
-            (json!({"target": {"kind": "Rollout", "name": "a"}, "logs": logs}), "spec.target.kind: must be \"Deployment\" or \"StatefulSet\" or \"DaemonSet\" or \"ReplicaSet\" or \"ReplicationController\" or \"CronJob\" or \"Job\" or \"Pod\" or \"PodTemplate\", not \"Rollout\""),
+            (
+                json!({"target": {"name": "a", "selector": {"matchLabels": {"a": "b"}}}, "logs": logs}),
+                "spec.target: write exactly one of name and selector",
+            ),
+            (
+                json!({"target": {"kind": "Rollout", "name": "a"}, "logs": logs}),
+                "spec.target.kind: must be \"Deployment\" or \"StatefulSet\" or \"DaemonSet\" or \"ReplicaSet\" or \"ReplicationController\" or \"CronJob\" or \"Job\" or \"Pod\" or \"PodTemplate\", not \"Rollout\"",
+            ),
             (json!({"target": {"name": "a"}, "logs": []}), "spec.logs: must have at least 1 entry"),
             (json!({"target": {"name": "a"}}), "spec.logs: required, but missing"),
-            (json!({"target": {"name": "a"}, "logs": [{"name": "a", "directory": "var/log"}]}), "spec.logs[0].directory: write an absolute path without '..', '//' or a trailing '/', such as /var/log/app"),
-            (json!({"target": {"name": "a"}, "logs": logs, "sidecar": {"container": {"imag": "x"}, "tail": {}}}), "spec.sidecar.container.imag: unknown field"),
+            (
+                json!({"target": {"name": "a"}, "logs": [{"name": "a", "directory": "var/log"}]}),
+                "spec.logs[0].directory: write an absolute path without '..', '//' or a trailing '/', such as /var/log/app",
+            ),
+            (
+                json!({"target": {"name": "a"}, "logs": logs, "sidecar": {"container": {"imag": "x"}, "tail": {}}}),
+                "spec.sidecar.container.imag: unknown field",
+            ),
         ];
         for (spec, expected) in table {
             assert_eq!(told(&sidecar(&spec)), [expected], "{spec}");
@@ -288,15 +300,28 @@ mod tests {
 
     #[test]
     fn a_workload_is_checked_where_planning_reads_it() {
-        let deployment = |containers: Value| {
-            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"x": 1, "template": {"spec": {"containers": containers}}}})
-        };
+        let deployment = |containers: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"x": 1, "template": {"spec": {"containers": containers}}}});
         let told = |object: &Value| -> Vec<String> {
-            workload(Kind::Deployment, object).into_iter().map(|problem| format!("{}: {}", problem.field(), problem.message)).collect()
+            workload(Kind::Deployment, object)
+                .into_iter()
+                .map(|problem| format!("{}: {}", problem.field(), problem.message))
+                .collect()
         };
-        assert_eq!(told(&deployment(json!([{"name": "a", "unknown": 1, "resources": {"limits": {"cpu": 0.5}}}]))), Vec::<String>::new());
+        assert_eq!(
+            told(&deployment(json!([{"name": "a", "unknown": 1, "resources": {"limits": {"cpu": 0.5}}}]))),
+            Vec::<String>::new()
+        );
         assert_eq!(told(&deployment(json!({"name": "a"}))), ["spec.template.spec.containers: must be an array, not an object"]);
-        assert_eq!(told(&deployment(json!([{"name": "a"}, {"name": "a"}]))), ["spec.template.spec.containers: two entries have the name \"a\""]);
-        assert_eq!(told(&json!({"metadata": {"name": 5}})), ["metadata.name: must be a string, not 5: put it in quotes", "spec.template: required: a Deployment has its pod template here"]);
+        assert_eq!(
+            told(&deployment(json!([{"name": "a"}, {"name": "a"}]))),
+            ["spec.template.spec.containers: two entries have the name \"a\""]
+        );
+        assert_eq!(
+            told(&json!({"metadata": {"name": 5}})),
+            [
+                "metadata.name: must be a string, not 5: put it in quotes",
+                "spec.template: required: a Deployment has its pod template here"
+            ]
+        );
     }
 }

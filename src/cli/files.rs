@@ -40,8 +40,7 @@ impl Input {
     /// Reads and checks all files; the failure lists every problem in all of them.
     pub fn read(files: &Files) -> Result<Self, Failure> {
         let documents = documents(&files.filenames)?;
-        let mut input =
-            Self { documents, sidecars: Vec::new(), workloads: Vec::new(), namespace: files.namespace.clone() };
+        let mut input = Self { documents, sidecars: Vec::new(), workloads: Vec::new(), namespace: files.namespace.clone() };
         let mut problems = Vec::new();
         for document in 0..input.documents.len() {
             input.sort_in(&Place { document, pointer: String::new() }, &mut problems);
@@ -81,7 +80,10 @@ impl Input {
             let missing = if kind.is_empty() { "kind" } else { "apiVersion" };
             let found = if object.is_object() { "an object" } else { "a document" };
             let line = document.line(&format!("{}/{missing}", place.pointer));
-            problems.push(format!("{}:{line}: {found} without {missing}: every Kubernetes object has apiVersion and kind, as text", document.file));
+            problems.push(format!(
+                "{}:{line}: {found} without {missing}: every Kubernetes object has apiVersion and kind, as text",
+                document.file
+            ));
             return;
         }
         if let (true, Some(items)) = (kind.ends_with("List"), object.get("items").and_then(Value::as_array)) {
@@ -108,7 +110,9 @@ impl Input {
             Vec::new()
         };
         problems.extend(
-            found.iter().map(|problem| format!("{}: {}: {}", self.title(place, &problem.pointer), problem.field(), problem.message)),
+            found
+                .iter()
+                .map(|problem| format!("{}: {}: {}", self.title(place, &problem.pointer), problem.field(), problem.message)),
         );
     }
 

@@ -59,13 +59,14 @@ pub(super) fn uninject(files: &Files) -> Result<String, Failure> {
             Ok(Some(ledger)) => {
                 let claim = |entry: &plan::ledger::Entry| entry.name.clone();
                 let names: Vec<String> = ledger.sidecars.iter().map(claim).collect();
-                let claims: Vec<Claim<'_>> = names
-                    .iter()
-                    .map(|name| Claim { name, uid: None, stance: Stance::Remove(Evidence::Deleting) })
-                    .collect();
+                let claims: Vec<Claim<'_>> =
+                    names.iter().map(|name| Claim { name, uid: None, stance: Stance::Remove(Evidence::Deleting) }).collect();
                 let plan = planned(&input, place, *kind, &Images::default(), Some(&ledger), &claims);
                 for key in &plan.handed_over {
-                    warn(&format!("{}: {key} has been changed since it was put in, or is used elsewhere, and is left", input.title(place, "")));
+                    warn(&format!(
+                        "{}: {key} has been changed since it was put in, or is used elsewhere, and is left",
+                        input.title(place, "")
+                    ));
                 }
                 let mut object = input.object(place).clone();
                 embed(&mut object, *kind, plan);

@@ -108,7 +108,10 @@ fn from_status(status: &Status) -> Error {
         409 => Error::Conflict,
         // Without details it is a path that the API server does not serve, which says nothing about the object.
         404 if names_kind => Error::Gone,
-        403 => Error::Refused(Refusal::new(Reason::Forbidden, format!("the API server forbids the patch: {}", short(&status.message)))),
+        403 => Error::Refused(Refusal::new(
+            Reason::Forbidden,
+            format!("the API server forbids the patch: {}", short(&status.message)),
+        )),
         422 | 400 | 413 => Error::Refused(Refusal::new(Reason::Rejected, rejection(status))),
         code => Error::Failed(format!("{code} {}", status.reason)),
     }
@@ -129,4 +132,3 @@ fn rejection(status: &Status) -> String {
 fn short(message: &str) -> String {
     message.chars().take(300).collect()
 }
-

@@ -123,7 +123,10 @@ impl Cache {
     /// Keeps a version of a workload unless a newer one is here: an answer to our own write is often ahead of the watch.
     pub fn keep_workload(&self, workload: Workload) {
         let mut content = self.content();
-        let newer = content.workloads.get(&workload.key).is_some_and(|kept| kept.version != workload.version && !workload.is_newer_than(kept));
+        let newer = content
+            .workloads
+            .get(&workload.key)
+            .is_some_and(|kept| kept.version != workload.version && !workload.is_newer_than(kept));
         if !newer {
             content.workloads.insert(workload.key.clone(), Arc::new(workload));
         }

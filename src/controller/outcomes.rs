@@ -21,14 +21,17 @@ impl Outcomes {
         self.all().get(sidecar).cloned().unwrap_or_default()
     }
 
-    /// Records or, with `None`, forgets one outcome. Returns the one before if it was another.
+    /// Records or, with `None`, forgets one outcome.
     pub fn set(&self, sidecar: &str, target: &Target, outcome: Option<Outcome>) -> Changed {
         let mut all = self.all();
-        let before = match outcome.clone() {
-            Some(outcome) => all.entry(sidecar.to_owned()).or_default().insert(target.clone(), outcome),
-            None => all.get_mut(sidecar).and_then(|outcomes| outcomes.remove(target)),
-        };
-        Changed(before != outcome)
+        let before = all.get(sidecar).and_then(|outcomes| outcomes.get(target));
+        let changed = before != outcome.as_ref();
+        match outcome {
+            Some(outcome) if changed => drop(all.entry(sidecar.to_owned()).or_default().insert(target.clone(), outcome)),
+            Some(_) => {}
+            None => drop(all.get_mut(sidecar).and_then(|outcomes| outcomes.remove(target))),
+        }
+        Changed(changed)
     }
 
     /// Records an outcome where there is none.

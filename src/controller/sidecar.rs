@@ -18,11 +18,7 @@ use super::{
 use crate::{
     api::{FINALIZER, LogSidecar, MANAGER},
     kind::Kind,
-    plan::{
-        Ledger,
-        claim::Phase,
-        object::ledger_text,
-    },
+    plan::{Ledger, claim::Phase, object::ledger_text},
     status::{self, Subject},
 };
 

@@ -57,10 +57,7 @@ impl Workload {
         let metadata = &object.metadata;
         let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         Some(Self {
-            key: WorkloadKey {
-                namespace: object.namespace()?,
-                target: Target { kind, name: metadata.name.clone()? },
-            },
+            key: WorkloadKey { namespace: object.namespace()?, target: Target { kind, name: metadata.name.clone()? } },
             uid: metadata.uid.clone()?,
             version: metadata.resource_version.clone()?,
             labels: metadata.labels.clone().unwrap_or_default(),
@@ -121,12 +118,24 @@ mod tests {
     #[test]
     fn a_rollout_is_done_when_all_pods_are_new_and_available() {
         let table = [
-            (json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}}), Reason::Available),
-            (json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}}), Reason::RollingOut),
-            (json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2}}), Reason::RollingOut),
+            (
+                json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}}),
+                Reason::Available,
+            ),
+            (
+                json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}}),
+                Reason::RollingOut,
+            ),
+            (
+                json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2}}),
+                Reason::RollingOut,
+            ),
             (json!({"spec": {"replicas": 0}, "status": {"observedGeneration": 3}}), Reason::Available),
             (json!({"spec": {"paused": true}, "status": {"observedGeneration": 3, "availableReplicas": 1}}), Reason::Paused),
-            (json!({"spec": {}, "status": {"observedGeneration": 3, "conditions": [{"type": "Progressing", "status": "False"}]}}), Reason::RolloutFailed),
+            (
+                json!({"spec": {}, "status": {"observedGeneration": 3, "conditions": [{"type": "Progressing", "status": "False"}]}}),
+                Reason::RolloutFailed,
+            ),
         ];
         for (object, expected) in table {
             assert_eq!(rollout(3, &object), expected, "{object}");

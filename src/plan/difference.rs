@@ -1,6 +1,9 @@
 //! The JSON patch (RFC 6902) that turns one value into another.
 
-use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::{PointerBuf, Token}};
+use json_patch::{
+    AddOperation, PatchOperation, RemoveOperation, ReplaceOperation,
+    jsonptr::{PointerBuf, Token},
+};
 use serde_json::Value;
 
 /// The operations that turn `before` into `after`, at `path` and below.
@@ -97,7 +100,8 @@ mod tests {
     #[test]
     fn a_neighbour_in_a_list_is_not_touched() {
         let path = PointerBuf::parse("/l").expect("a pointer");
-        let operations = difference(&path, &json!([{"name": "a"}, {"name": "x"}, {"name": "b"}]), &json!([{"name": "a"}, {"name": "b"}]));
+        let operations =
+            difference(&path, &json!([{"name": "a"}, {"name": "x"}, {"name": "b"}]), &json!([{"name": "a"}, {"name": "b"}]));
         assert_eq!(serde_json::to_value(operations).expect("JSON"), json!([{"op": "remove", "path": "/l/1"}]));
     }
 }

@@ -47,16 +47,18 @@ impl Key {
         }
     }
 
-    /// Takes the item out. A list that becomes empty goes with it: whether it was there before, empty, is for the ledger to
-    /// know.
-    pub fn remove(&self, template: &mut Value) {
+    /// Takes the item out. A list that becomes empty goes with it, or gets the value that it had when it was `blank` before.
+    pub fn remove(&self, template: &mut Value, blank: Option<&Value>) {
         let (field, key) = self.list_key();
         let Some(holder) = self.holder_mut(template) else { return };
         let Some(list) = holder.get_mut(self.list_name()).and_then(Value::as_array_mut) else { return };
         let before = list.len();
         list.retain(|item| item.get(field).and_then(Value::as_str) != Some(key));
         if list.is_empty() && before > 0 {
-            holder.shift_remove(self.list_name());
+            match blank {
+                Some(blank) => drop(holder.insert(self.list_name().to_owned(), blank.clone())),
+                None => drop(holder.shift_remove(self.list_name())),
+            }
         }
     }
 
@@ -68,6 +70,15 @@ impl Key {
             Self::Container(_) => "containers",
             Self::Volume(_) => "volumes",
             Self::Mount { .. } => "volumeMounts",
+        }
+    }
+
+    /// What the list of the item is called in a pod: `volumes`, or `app.volumeMounts`.
+    #[must_use]
+    pub fn list_path(&self) -> String {
+        match self {
+            Self::Mount { container, .. } => format!("{container}.{}", self.list_name()),
+            Self::InitContainer(_) | Self::Container(_) | Self::Volume(_) => self.list_name().to_owned(),
         }
     }
 
@@ -106,10 +117,7 @@ impl Key {
 
 /// The containers of a pod template, the init containers last.
 pub fn containers(template: &Value) -> impl Iterator<Item = &Value> {
-    ["containers", "initContainers"]
-        .into_iter()
-        .filter_map(|list| template.get("spec")?.get(list)?.as_array())
-        .flatten()
+    ["containers", "initContainers"].into_iter().filter_map(|list| template.get("spec")?.get(list)?.as_array()).flatten()
 }
 
 /// The container of that name, in either list: their names are unique in a pod.
@@ -212,7 +220,7 @@ mod tests {
             let item = json!({field: value, "x": 1});
             key.put(&mut changed, item.clone());
             assert_eq!(key.get(&changed), Some(&item));
-            key.remove(&mut changed);
+            key.remove(&mut changed, None);
             assert_eq!(changed, template);
         }
     }

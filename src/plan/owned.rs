@@ -39,8 +39,7 @@ fn collect(spec: &Value, keys: &mut BTreeSet<Key>) {
     for list in ["f:containers", "f:initContainers"] {
         for (container, fields) in entries(spec, list, "name") {
             keys.extend(
-                owned(fields, "f:volumeMounts", "mountPath")
-                    .map(|(path, _)| Key::Mount { container: container.clone(), path }),
+                owned(fields, "f:volumeMounts", "mountPath").map(|(path, _)| Key::Mount { container: container.clone(), path }),
             );
         }
     }

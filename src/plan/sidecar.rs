@@ -28,6 +28,8 @@ pub struct Setting<'a> {
 #[derive(Debug)]
 pub(super) struct Items {
     pub items: Vec<(Key, Value)>,
+    /// Volumes and mounts of others that the sidecar uses.
+    pub uses: Vec<Key>,
     pub warnings: Vec<Warning>,
 }
 
@@ -63,18 +65,21 @@ pub(super) fn writer<'a>(pod: &'a Value, log: &'a Log, sidecars: &[&str]) -> Res
     let names: Vec<&str> = key::containers(pod).filter_map(name_of).filter(|name| !sidecars.contains(name)).collect();
     if let Some(wanted) = &log.container {
         return names.iter().copied().find(|name| name == wanted).ok_or_else(|| {
-            let message = format!("the pod has no container {wanted}: write one of {} in logs[{}].container", names.join(", "), log.name);
+            let message =
+                format!("the pod has no container {wanted}: write one of {} in logs[{}].container", names.join(", "), log.name);
             Refusal::new(Reason::ContainerNotFound, message)
         });
     }
-    let app: Vec<&str> = key::list(&pod["spec"], "containers").filter_map(name_of).filter(|name| names.contains(name)).collect();
+    let app: Vec<&str> =
+        key::list(&pod["spec"], "containers").filter_map(name_of).filter(|name| names.contains(name)).collect();
     let default = pod.pointer("/metadata/annotations/kubectl.kubernetes.io~1default-container").and_then(Value::as_str);
     match (app.as_slice(), default) {
         ([only], _) => Ok(only),
         (app, Some(default)) if app.contains(&default) => Ok(default),
         ([], _) => Err(Refusal::new(Reason::ContainerNotFound, "the pod has no container")),
         (app, _) => {
-            let message = format!("the pod has several containers: write one of {} in logs[{}].container", app.join(", "), log.name);
+            let message =
+                format!("the pod has several containers: write one of {} in logs[{}].container", app.join(", "), log.name);
             Err(Refusal::new(Reason::ContainerAmbiguous, message))
         }
     }
@@ -106,7 +111,8 @@ pub(super) fn items(
         ));
     }
     let mut pod = pod.clone();
-    let (mut items, mut mounts, mut env, mut warnings, mut writers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut items, mut uses, mut mounts, mut env) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut warnings, mut writers) = (Vec::new(), Vec::new());
     for log in &spec.logs {
         let writer = writer(&pod, log, sidecars)?.to_owned();
         let route = volume::route(&pod, log, &writer, &free)?;
@@ -114,6 +120,7 @@ pub(super) fn items(
             key.put(&mut pod, item.clone());
         }
         items.extend(route.items);
+        uses.extend(route.uses);
         warnings.extend(route.warnings);
         add_mount(&mut mounts, route.sidecar_mount, log)?;
         env.extend(route.env);
@@ -140,7 +147,7 @@ pub(super) fn items(
     }
     let container = assemble(container_name(&key), container, mounts, env)?;
     items.push((key, Value::Object(container)));
-    Ok(Items { items, warnings })
+    Ok(Items { items, uses, warnings })
 }
 
 fn container_name(key: &Key) -> &str {
@@ -166,7 +173,10 @@ fn add_mount(mounts: &mut Vec<Map<String, Value>>, mount: Map<String, Value>, lo
         Some(_) => {
             return Err(Refusal::new(
                 Reason::MountPathTaken,
-                format!("two entries of logs would be seen at one path of the sidecar: write another logs[{}].sidecarDirectory", log.name),
+                format!(
+                    "two entries of logs would be seen at one path of the sidecar: write another logs[{}].sidecarDirectory",
+                    log.name
+                ),
             ));
         }
         None => mounts.push(mount),
@@ -220,4 +230,3 @@ fn assemble(
     }
     Ok(container)
 }
-

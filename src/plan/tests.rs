@@ -1,0 +1,412 @@
+//! Laws that hold for all pods, and a table of decisions.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{
+    claim::{Claim, Evidence, Stance},
+    *,
+};
+use crate::{api::LogSidecarSpec, kind::Kind, shipper::Images};
+
+const UID: &str = "uid-of-workload";
+
+/// A workload that is planned step after step, as the controller does it.
+#[derive(Clone, Debug)]
+struct World {
+    template: Value,
+    ledger: Option<Ledger>,
+}
+
+impl World {
+    fn new(template: &Value) -> Self {
+        Self { template: template.clone(), ledger: None }
+    }
+
+    fn plan(&self, claims: &[(&str, Stance<'_>)]) -> Plan {
+        let claims: Vec<Claim<'_>> = claims.iter().map(|(name, stance)| Claim { name, uid: Some(name), stance: *stance }).collect();
+        let images = Images::default();
+        let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+        let ledger = self.ledger.as_ref();
+        plan(&Subject { uid: Some(UID), template: &self.template, ledger, owned: &Owned::default(), setting }, &claims)
+    }
+
+    /// Carries a plan out, the ledger by way of its text.
+    fn then(&self, claims: &[(&str, Stance<'_>)]) -> Self {
+        let plan = self.plan(claims);
+        let text = plan.ledger.as_ref().and_then(Ledger::text);
+        let ledger = text.map(|text| Ledger::parse(&text).expect("own text"));
+        assert_eq!(ledger, plan.ledger);
+        Self { template: plan.template, ledger }
+    }
+}
+
+fn remove() -> Stance<'static> {
+    Stance::Remove(Evidence::Deleting)
+}
+
+fn spec(value: Value) -> LogSidecarSpec {
+    serde_json::from_value(value).expect("a spec")
+}
+
+/// What an API server adds to a template.
+fn defaulted(template: &Value) -> Value {
+    let mut template = template.clone();
+    for list in ["containers", "initContainers"] {
+        for container in template["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let container = container.as_object_mut().expect("a container");
+            for (field, default) in [
+                ("terminationMessagePath", json!("/dev/termination-log")),
+                ("terminationMessagePolicy", json!("File")),
+                ("imagePullPolicy", json!("IfNotPresent")),
+                ("resources", json!({})),
+            ] {
+                container.entry(field).or_insert(default);
+            }
+        }
+    }
+    template
+}
+
+// --- pods and specs ---
+
+fn path() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["/var/log", "/var/log/app", "/var/log/app/sub", "/data", "/data/logs", "/l"])
+}
+
+fn volume() -> impl Strategy<Value = Value> {
+    prop::sample::select(vec![
+        json!({"emptyDir": {}}),
+        json!({"persistentVolumeClaim": {"claimName": "claim"}}),
+        json!({"configMap": {"name": "config"}}),
+    ])
+}
+
+fn container(name: &'static str) -> impl Strategy<Value = Value> {
+    let mount = (0..2usize, path(), any::<bool>())
+        .prop_map(|(volume, path, read_only)| json!({"name": format!("v{volume}"), "mountPath": path, "readOnly": read_only}));
+    let mounts = prop_oneof![
+        Just(None),
+        Just(Some(json!([]))),
+        Just(Some(Value::Null)),
+        prop::collection::vec(mount, 1..3).prop_map(|mut mounts| {
+            mounts.dedup_by_key(|mount| mount["mountPath"].clone());
+            Some(json!(mounts))
+        }),
+    ];
+    mounts.prop_map(move |mounts| {
+        let mut container = json!({"name": name, "image": "app:1", "unknown": {"b": 1, "a": 2}});
+        if let Some(mounts) = mounts {
+            container["volumeMounts"] = mounts;
+        }
+        container
+    })
+}
+
+fn pod() -> impl Strategy<Value = Value> {
+    let blank = || prop_oneof![Just(None), Just(Some(json!([]))), Just(Some(Value::Null))];
+    let init = prop_oneof![blank(), container("init").prop_map(|container| Some(json!([container])))];
+    (volume(), volume(), container("a"), container("b"), any::<bool>(), init, blank()).prop_map(|(v0, v1, a, b, two, init, volumes)| {
+        let mut pod = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": if two { json!([a, b]) } else { json!([a]) }}});
+        let uses_volumes = pod.to_string().contains("mountPath") || init.as_ref().is_some_and(|init| init.to_string().contains("mountPath"));
+        if uses_volumes {
+            let named = |name: &str, mut volume: Value| {
+                volume["name"] = name.into();
+                volume
+            };
+            pod["spec"]["volumes"] = json!([named("v0", v0), named("v1", v1)]);
+        } else if let Some(volumes) = volumes {
+            pod["spec"]["volumes"] = volumes;
+        }
+        if let Some(init) = init {
+            pod["spec"]["initContainers"] = init;
+        }
+        pod
+    })
+}
+
+fn log(name: &'static str) -> impl Strategy<Value = Value> {
+    let volume = prop::sample::select(vec![
+        Value::Null,
+        json!({}),
+        json!({"name": "mine", "emptyDir": {"medium": "Memory"}}),
+        json!({"persistentVolumeClaim": {"claimName": "claim"}, "subPath": "x"}),
+        json!({"existing": {"name": "v0"}}),
+    ]);
+    let sidecar_directory = prop_oneof![Just(Value::Null), Just(json!("/logs"))];
+    (path(), prop::sample::select(vec!["a", "b"]), volume, sidecar_directory).prop_map(
+        move |(directory, container, volume, sidecar_directory)| {
+            let mut log = json!({"name": name, "directory": directory, "container": container});
+            for (field, value) in [("volume", volume), ("sidecarDirectory", sidecar_directory)] {
+                if !value.is_null() {
+                    log[field] = value;
+                }
+            }
+            log
+        },
+    )
+}
+
+fn any_spec() -> impl Strategy<Value = LogSidecarSpec> {
+    let logs = prop_oneof![log("x").prop_map(|log| json!([log])), (log("x"), log("y")).prop_map(|(x, y)| json!([x, y]))];
+    let sidecar = prop::sample::select(vec![
+        json!({"tail": {}}),
+        json!({"tail": {}, "placement": "Container"}),
+        json!({"container": {"image": "ship:1", "env": [{"name": "A", "value": "1"}]}}),
+        json!({"container": {"name": "ship", "image": "ship:1"}, "placement": "Native"}),
+    ]);
+    (logs, sidecar).prop_map(|(logs, sidecar)| spec(json!({"target": {"name": "web"}, "logs": logs, "sidecar": sidecar})))
+}
+
+proptest! {
+    #[test]
+    fn injecting_again_changes_nothing_whatever_the_server_added(pod in pod(), one in any_spec(), two in any_spec()) {
+        let claims = [("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))];
+        let mut world = World::new(&pod).then(&claims);
+        let again = world.plan(&claims);
+        prop_assert_eq!((&again.template, &again.ledger), (&world.template, &world.ledger));
+        world.template = defaulted(&world.template);
+        let again = world.plan(&claims);
+        prop_assert_eq!((again.template, again.ledger), (world.template, world.ledger));
+    }
+
+    #[test]
+    fn taking_out_undoes_putting_in_in_any_order(pod in pod(), one in any_spec(), two in any_spec(), first in any::<bool>()) {
+        let apply = [("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))];
+        let world = World::new(&pod).then(&apply[..1]).then(&apply);
+        let half = if first { [("one", remove()), apply[1]] } else { [apply[0], ("two", remove())] };
+        let world = world.then(&half).then(&[("one", remove()), ("two", remove())]);
+        prop_assert_eq!((world.template.to_string(), world.ledger), (pod.to_string(), None));
+    }
+
+    #[test]
+    fn what_the_ledger_does_not_name_stays_as_it_was(pod in pod(), one in any_spec()) {
+        let world = World::new(&pod).then(&[("one", Stance::Apply(&one))]);
+        let mut stripped = world.template.clone();
+        let items = world.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys());
+        items.for_each(|key| key.remove(&mut stripped, None));
+        // A list that was blank is the one thing that cannot be told from one that was not there.
+        let comparable = |pod: &Value| normal(&Key::Container(String::new()), pod);
+        prop_assert_eq!(comparable(&stripped), comparable(&pod));
+    }
+
+    #[test]
+    fn a_refused_one_leaves_no_trace(pod in pod(), one in any_spec()) {
+        let plan = World::new(&pod).plan(&[("one", Stance::Apply(&one))]);
+        if plan.verdicts[0].result.is_err() {
+            prop_assert_eq!((plan.template, plan.ledger), (pod, None));
+        }
+    }
+
+    #[test]
+    fn keeping_changes_nothing(pod in pod(), one in any_spec(), two in any_spec()) {
+        let world = World::new(&pod).then(&[("one", Stance::Apply(&one))]);
+        let plan = world.plan(&[("one", Stance::Keep(Reason::Suspended))]);
+        prop_assert_eq!((&plan.template, &plan.ledger), (&world.template, &world.ledger));
+        let both = world.then(&[("one", Stance::Keep(Reason::Suspended)), ("two", Stance::Apply(&two))]);
+        let back = both.then(&[("one", Stance::Keep(Reason::Suspended)), ("two", remove())]);
+        prop_assert_eq!((back.template.to_string(), back.ledger), (world.template.to_string(), world.ledger));
+    }
+
+    #[test]
+    fn a_lost_ledger_is_found_again(pod in pod(), one in any_spec()) {
+        let claims = [("one", Stance::Apply(&one))];
+        let world = World::new(&pod).then(&claims);
+        let lost = World::new(&world.template).then(&claims);
+        prop_assert_eq!(&lost.template, &world.template);
+        let keys = |world: &World| -> Vec<Key> {
+            world.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned()).collect()
+        };
+        // A mount of an existing volume may be the owner's own: it is left to him.
+        let uses_existing = one.logs.iter().any(|log| log.volume.as_ref().is_some_and(|volume| volume.existing.is_some()));
+        prop_assert!(keys(&lost).iter().all(|key| keys(&world).contains(key)));
+        prop_assert!(uses_existing || keys(&lost) == keys(&world));
+    }
+}
+
+// --- decisions ---
+
+fn app() -> Value {
+    json!({"spec": {"containers": [{"name": "app", "image": "app:1"}]}})
+}
+
+fn with(pointer: &str, value: Value) -> Value {
+    let mut pod = app();
+    pod["spec"]["volumes"] = json!([
+        {"name": "data", "emptyDir": {}}, {"name": "config", "configMap": {"name": "c"}},
+        {"name": "claim", "persistentVolumeClaim": {"claimName": "other"}},
+    ]);
+    let (holder, field) = pointer.rsplit_once('/').expect("a pointer");
+    pod.pointer_mut(holder).expect("a holder")[field] = value;
+    pod
+}
+
+fn mounted(volume: &str, path: &str) -> Value {
+    with("/spec/containers/0/volumeMounts", json!([{"name": volume, "mountPath": path}]))
+}
+
+fn logs(log: Value) -> LogSidecarSpec {
+    let mut log = log;
+    log["name"] = "x".into();
+    spec(json!({"target": {"name": "web"}, "logs": [log], "sidecar": {"container": {"image": "ship:1"}}}))
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_its_reason() {
+    let two = with("/spec/containers", json!([{"name": "app"}, {"name": "other"}]));
+    let table = [
+        (two.clone(), json!({"directory": "/l"}), Reason::ContainerAmbiguous),
+        (app(), json!({"directory": "/l", "container": "none"}), Reason::ContainerNotFound),
+        (with("/spec/initContainers", json!([{"name": "one"}])), json!({"directory": "/l"}), Reason::ContainerNameTaken),
+        (mounted("config", "/l"), json!({"directory": "/l"}), Reason::VolumeReadOnly),
+        (mounted("config", "/l"), json!({"directory": "/l/sub"}), Reason::VolumeReadOnly),
+        (mounted("data", "/l"), json!({"directory": "/l", "volume": {"persistentVolumeClaim": {"claimName": "c"}}}), Reason::DirectoryMounted),
+        (mounted("data", "/l"), json!({"directory": "/l", "volume": {"existing": {"name": "claim"}}}), Reason::DirectoryMounted),
+        (mounted("data", "/l"), json!({"directory": "/l/sub", "sidecarDirectory": "/logs"}), Reason::MountPathTaken),
+        (mounted("data", "/d"), json!({"directory": "/l", "volume": {"name": "claim"}}), Reason::VolumeNameTaken),
+        (app(), json!({"directory": "/l", "volume": {"existing": {"name": "none"}}}), Reason::VolumeNotFound),
+        (mounted("data", "/d"), json!({"directory": "/l", "volume": {"existing": {"name": "config"}}}), Reason::VolumeReadOnly),
+        (with("/spec/containers/0/volumeMounts", json!([{"name": "data", "mountPath": "/l", "subPathExpr": "$(POD)"}])), json!({"directory": "/l"}), Reason::EnvNotFound),
+    ];
+    for (pod, log, reason) in table {
+        let spec = logs(log.clone());
+        let refusal = World::new(&pod).plan(&[("one", Stance::Apply(&spec))]).verdicts.remove(0).result.expect_err("refused");
+        assert_eq!(refusal.reason, reason, "{log} in {pod}: {refusal}");
+    }
+}
+
+/// The mounts of the application and of the sidecar, and the volumes that were added.
+fn outcome(pod: &Value, spec: &LogSidecarSpec) -> Value {
+    let plan = World::new(pod).plan(&[("one", Stance::Apply(spec))]);
+    let before = key::list(&pod["spec"], "volumes").count();
+    let sidecar = key::container(&plan.template, "one").expect("a sidecar");
+    let app = key::container(&plan.template, "app").expect("an app");
+    let added: Vec<&Value> = key::list(&plan.template["spec"], "volumes").skip(before).collect();
+    json!({"app": app.get("volumeMounts"), "sidecar": sidecar["volumeMounts"], "env": sidecar.get("env"), "added": added})
+}
+
+#[test]
+fn a_mount_that_is_there_is_used_and_never_mounted_over() {
+    let env = json!([{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "DIR", "value": "x/$(POD)"}]);
+    let mut expression = with("/spec/containers/0/volumeMounts", json!([{"name": "data", "mountPath": "/l", "subPathExpr": "$(DIR)"}]));
+    expression["spec"]["containers"][0]["env"] = env.clone();
+    let table = [
+        (
+            app(),
+            json!({"directory": "/l", "sidecarDirectory": "/s"}),
+            json!({"app": [{"name": "logs-app-l", "mountPath": "/l"}], "sidecar": [{"name": "logs-app-l", "mountPath": "/s"}],
+                "env": null, "added": [{"name": "logs-app-l", "emptyDir": {}}]}),
+        ),
+        (
+            mounted("data", "/l"),
+            json!({"directory": "/l", "sidecarDirectory": "/s"}),
+            json!({"app": [{"name": "data", "mountPath": "/l"}], "sidecar": [{"name": "data", "mountPath": "/s"}], "env": null, "added": []}),
+        ),
+        (
+            mounted("data", "/l"),
+            json!({"directory": "/l/sub", "sidecarDirectory": "/s/sub"}),
+            json!({"app": [{"name": "data", "mountPath": "/l"}], "sidecar": [{"name": "data", "mountPath": "/s"}], "env": null, "added": []}),
+        ),
+        (
+            mounted("data", "/logs"),
+            json!({"directory": "/l", "volume": {"existing": {"name": "claim"}, "subPath": "p"}}),
+            json!({"app": [{"name": "data", "mountPath": "/logs"}, {"name": "claim", "mountPath": "/l", "subPath": "p"}],
+                "sidecar": [{"name": "claim", "mountPath": "/l", "subPath": "p"}], "env": null, "added": []}),
+        ),
+        (
+            expression,
+            json!({"directory": "/l"}),
+            json!({"app": [{"name": "data", "mountPath": "/l", "subPathExpr": "$(DIR)"}],
+                "sidecar": [{"name": "data", "mountPath": "/l", "subPathExpr": "$(DIR)"}], "env": env, "added": []}),
+        ),
+    ];
+    for (pod, log, expected) in table {
+        assert_eq!(outcome(&pod, &logs(log.clone())), expected, "{log}");
+    }
+}
+
+#[test]
+fn two_share_one_volume_and_each_leaves_without_the_other() {
+    let (one, two) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l"})));
+    let both = World::new(&app()).then(&[("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))]);
+    assert_eq!(key::list(&both.template["spec"], "volumes").count(), 1);
+    let only = both.then(&[("one", remove()), ("two", Stance::Apply(&two))]);
+    assert_eq!(only.template, World::new(&app()).then(&[("two", Stance::Apply(&two))]).template);
+}
+
+#[test]
+fn a_newcomer_never_displaces_the_one_that_is_there() {
+    let name = |image: &str| spec(json!({"target": {"name": "web"}, "logs": [{"name": "x", "directory": "/l"}], "sidecar": {"container": {"name": "ship", "image": image}}}));
+    let (old, new) = (name("old:1"), name("new:1"));
+    let world = World::new(&app()).then(&[("b", Stance::Apply(&old))]);
+    let plan = world.plan(&[("a", Stance::Apply(&new)), ("b", Stance::Apply(&old))]);
+    assert_eq!(plan.template, world.template);
+    let results: Vec<Option<Reason>> = plan.verdicts.into_iter().map(|verdict| verdict.result.err().map(|refusal| refusal.reason)).collect();
+    assert_eq!(results, [Some(Reason::ContainerNameTaken), None]);
+}
+
+#[test]
+fn an_item_that_somebody_else_made_his_own_is_handed_over() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    world.template["spec"]["volumes"][0] = json!({"name": "logs-app-l", "hostPath": {"path": "/x"}});
+    let plan = world.plan(&[("one", remove())]);
+    assert_eq!(plan.handed_over, [Key::Volume("logs-app-l".into())]);
+    assert_eq!(plan.template["spec"], json!({"containers": app()["spec"]["containers"], "volumes": world.template["spec"]["volumes"]}));
+    assert_eq!(plan.ledger, None);
+}
+
+#[test]
+fn a_volume_of_ours_that_somebody_mounts_stays() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mine = json!({"name": "mine", "volumeMounts": [{"name": "logs-app-l", "mountPath": "/elsewhere"}]});
+    world.template["spec"]["containers"].as_array_mut().expect("a list").push(mine.clone());
+    let again = world.plan(&[("one", Stance::Apply(&one))]);
+    assert_eq!((&again.template, &again.ledger), (&world.template, &world.ledger));
+    let plan = world.plan(&[("one", remove())]);
+    assert_eq!(plan.handed_over, [Key::Volume("logs-app-l".into())]);
+    assert_eq!(plan.template["spec"]["containers"], json!([app()["spec"]["containers"][0], mine]));
+    assert_eq!(plan.template["spec"]["volumes"], json!([{"name": "logs-app-l", "emptyDir": {}}]));
+}
+
+#[test]
+fn a_copy_is_taken_over_if_it_fits_and_never_taken_apart_otherwise() {
+    let one = logs(json!({"directory": "/l"}));
+    let world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut copy = world.clone();
+    copy.ledger.as_mut().expect("a ledger").workload = Some("another".into());
+    let rebound = copy.then(&[("one", Stance::Apply(&one))]);
+    assert_eq!(rebound.template, world.template);
+    assert_eq!(rebound.ledger.expect("a ledger").workload.as_deref(), Some(UID));
+    let untouched = copy.plan(&[]);
+    assert_eq!((untouched.template, untouched.ledger), (copy.template.clone(), copy.ledger.clone()));
+    let other = logs(json!({"directory": "/other"}));
+    let plan = copy.plan(&[("one", Stance::Apply(&other))]);
+    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ForeignLedger);
+    assert_eq!(plan.template, copy.template);
+}
+
+#[test]
+fn the_controller_never_takes_out_what_a_manifest_holds() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let ledger = world.ledger.as_mut().expect("a ledger");
+    (ledger.workload, ledger.sidecars[0].uid, ledger.sidecars[0].origin) = (None, None, ledger::Origin::File);
+    let bound = world.then(&[("one", Stance::Apply(&one))]);
+    assert_eq!(bound.template, world.template);
+    assert_eq!(bound.ledger.as_ref().expect("a ledger").sidecars[0].uid.as_deref(), Some("one"));
+    let released = bound.then(&[("one", remove())]);
+    assert_eq!((released.template, released.ledger), (world.template, None));
+}
+
+#[test]
+fn what_two_share_stays_until_the_last_of_them_goes() {
+    let (one, two) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l"})));
+    let both = World::new(&app()).then(&[("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))]);
+    let suspended = Stance::Keep(Reason::Suspended);
+    let kept = both.then(&[("one", remove()), ("two", suspended)]);
+    let mount = json!([{"name": "logs-app-l", "mountPath": "/l"}]);
+    assert_eq!(key::container(&kept.template, "app").expect("an app")["volumeMounts"], mount);
+    assert_eq!(kept.then(&[("two", remove())]).template, app());
+}

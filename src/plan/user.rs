@@ -67,7 +67,7 @@ fn effective(pod: &Value, container: &str, field: &str) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn context(pod: Value, container: Value) -> (Value, usize) {
+    fn context(pod: &Value, container: &Value) -> (Value, usize) {
         let pod = json!({"spec": {"securityContext": pod, "containers": [{"name": "app", "securityContext": container}]}});
         let (context, warnings) = security_context(&pod, &["app"]);
         let user = json!({"user": context["runAsUser"], "group": context["runAsGroup"], "nonRoot": context["runAsNonRoot"],
@@ -80,14 +80,29 @@ mod tests {
         let dac = json!(["DAC_OVERRIDE"]);
         let table = [
             (json!({}), json!({}), json!({"user": null, "group": null, "nonRoot": null, "add": dac}), 0),
-            (json!({}), json!({"runAsUser": 1000, "runAsGroup": 2}), json!({"user": 1000, "group": 2, "nonRoot": null, "add": null}), 0),
+            (
+                json!({}),
+                json!({"runAsUser": 1000, "runAsGroup": 2}),
+                json!({"user": 1000, "group": 2, "nonRoot": null, "add": null}),
+                0,
+            ),
             (json!({"runAsUser": 7}), json!({}), json!({"user": 7, "group": null, "nonRoot": null, "add": null}), 0),
-            (json!({"runAsUser": 7}), json!({"runAsUser": 0}), json!({"user": 0, "group": null, "nonRoot": null, "add": dac}), 0),
-            (json!({"runAsNonRoot": true, "runAsUser": 7}), json!({}), json!({"user": 7, "group": null, "nonRoot": true, "add": null}), 0),
+            (
+                json!({"runAsUser": 7}),
+                json!({"runAsUser": 0}),
+                json!({"user": 0, "group": null, "nonRoot": null, "add": dac}),
+                0,
+            ),
+            (
+                json!({"runAsNonRoot": true, "runAsUser": 7}),
+                json!({}),
+                json!({"user": 7, "group": null, "nonRoot": true, "add": null}),
+                0,
+            ),
             (json!({"runAsNonRoot": true}), json!({}), json!({"user": 65532, "group": null, "nonRoot": true, "add": null}), 1),
         ];
         for (pod, container, expected, warnings) in table {
-            assert_eq!(context(pod.clone(), container.clone()), (expected, warnings), "{pod} {container}");
+            assert_eq!(context(&pod, &container), (expected, warnings), "{pod} {container}");
         }
     }
 }

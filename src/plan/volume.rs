@@ -13,6 +13,8 @@ const BROAD: [&str; 5] = ["/var/log", "/var/lib", "/tmp", "/opt", "/home"];
 pub(super) struct Route {
     /// What has to be put in: the volume and the application's mount, or nothing where both are there already.
     pub items: Vec<(Key, Value)>,
+    /// The volume and the mount that are used because they are there already.
+    pub uses: Vec<Key>,
     /// The mount in the sidecar.
     pub sidecar_mount: Map<String, Value>,
     /// Environment variables that the mount's `subPathExpr` needs.
@@ -76,7 +78,10 @@ fn reuse(spec: &Value, holder: &Value, log: &Log, container: &str, mount: &Value
     if mount.get("readOnly") == Some(&Value::Bool(true)) || volume.is_some_and(|volume| !is_writable(volume)) {
         return Err(Refusal::new(
             Reason::VolumeReadOnly,
-            format!("container {container} mounts volume {name} at {path}, which it cannot write to: name another directory in logs[{}].directory", log.name),
+            format!(
+                "container {container} mounts volume {name} at {path}, which it cannot write to: name another directory in logs[{}].directory",
+                log.name
+            ),
         ));
     }
     let mut warnings = Vec::new();
@@ -91,7 +96,10 @@ fn reuse(spec: &Value, holder: &Value, log: &Log, container: &str, mount: &Value
         if !agrees {
             return Err(Refusal::new(
                 Reason::DirectoryMounted,
-                format!("container {container} already mounts volume {name} at {path}, and mounting another over it would hide its files: leave logs[{}].volume out to use that volume", log.name),
+                format!(
+                    "container {container} already mounts volume {name} at {path}, and mounting another over it would hide its files: leave logs[{}].volume out to use that volume",
+                    log.name
+                ),
             ));
         }
         if wanted.name.as_deref().is_some_and(|wanted| wanted != name) {
@@ -104,7 +112,10 @@ fn reuse(spec: &Value, holder: &Value, log: &Log, container: &str, mount: &Value
     let Some(sidecar_path) = sidecar_directory(log).strip_suffix(below).filter(|path| !path.is_empty()) else {
         return Err(Refusal::new(
             Reason::MountPathTaken,
-            format!("{} lies below {path}, where container {container} mounts volume {name}: write a logs[{}].sidecarDirectory that ends in {below}, or leave it out", log.directory, log.name),
+            format!(
+                "{} lies below {path}, where container {container} mounts volume {name}: write a logs[{}].sidecarDirectory that ends in {below}, or leave it out",
+                log.directory, log.name
+            ),
         ));
     };
     let mut sidecar_mount = mount_of(name, sidecar_path);
@@ -114,7 +125,8 @@ fn reuse(spec: &Value, holder: &Value, log: &Log, container: &str, mount: &Value
         }
     }
     let env = variables(text("subPathExpr"), holder, container)?;
-    Ok(Route { items: Vec::new(), sidecar_mount, env, warnings })
+    let uses = vec![Key::Volume(name.to_owned()), Key::Mount { container: container.to_owned(), path: path.to_owned() }];
+    Ok(Route { items: Vec::new(), uses, sidecar_mount, env, warnings })
 }
 
 fn fresh(pod: &Value, holder: &Value, log: &Log, container: &str, free: impl Fn(&Key) -> bool) -> Result<Route, Refusal> {
@@ -145,7 +157,10 @@ fn fresh(pod: &Value, holder: &Value, log: &Log, container: &str, free: impl Fn(
         if found.is_some() && !same && !free(&key) {
             return Err(Refusal::new(
                 Reason::VolumeNameTaken,
-                format!("the pod already has another volume {name}: set logs[{}].volume.name, or volume.existing to use that one", log.name),
+                format!(
+                    "the pod already has another volume {name}: set logs[{}].volume.name, or volume.existing to use that one",
+                    log.name
+                ),
             ));
         }
         items.push((key, volume));
@@ -156,7 +171,8 @@ fn fresh(pod: &Value, holder: &Value, log: &Log, container: &str, free: impl Fn(
         mount.extend(wanted.sub_path.iter().map(|path| ("subPath".to_owned(), path.as_str().into())));
     }
     items.push((Key::Mount { container: container.to_owned(), path: log.directory.clone() }, Value::Object(mount)));
-    Ok(Route { items, sidecar_mount, env: Vec::new(), warnings: hidden(holder, log, container) })
+    let warnings = hidden(holder, log, container);
+    Ok(Route { items, uses: Vec::new(), sidecar_mount, env: Vec::new(), warnings })
 }
 
 /// What the new mount hides, or leaves out.
@@ -198,7 +214,9 @@ fn variables(expression: &str, holder: &Value, container: &str) -> Result<Vec<Va
     if let Some(missing) = references(expression).find(|name| env.iter().all(|variable| variable["name"] != *name)) {
         return Err(Refusal::new(
             Reason::EnvNotFound,
-            format!("the mount of container {container} uses $({missing}), which is not in its env: add it there, so that the sidecar can be given the same"),
+            format!(
+                "the mount of container {container} uses $({missing}), which is not in its env: add it there, so that the sidecar can be given the same"
+            ),
         ));
     }
     let mut needed = Vec::new();

@@ -1,0 +1,8 @@
+//! Everything that can be tested without a cluster, as one binary.
+
+mod bad_input;
+mod cli;
+mod contract;
+mod golden;
+mod layers;
+mod logsidecar;
