@@ -120,7 +120,16 @@ pub fn plan(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
 fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     let foreign = subject.ledger.is_some_and(|ledger| ledger.is_foreign(subject.uid));
     let ledger = subject.ledger.filter(|_| !foreign);
-    let held: Vec<Held<'_>> = claims.iter().map(|claim| Held::new(subject, ledger, claim)).collect();
+    // An entry that nobody speaks for stays.
+    let entries = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
+    let unclaimed = entries.iter().filter(|entry| !claims.iter().any(|claim| entry.is_of(claim.name, claim.uid)));
+    let unclaimed = unclaimed.map(|entry| Claim {
+        name: &entry.name,
+        uid: entry.uid.as_deref(),
+        stance: Stance::Keep(Reason::Pending),
+    });
+    let all: Vec<Claim<'_>> = claims.iter().copied().chain(unclaimed).collect();
+    let held: Vec<Held<'_>> = all.iter().map(|claim| Held::new(subject, ledger, claim)).collect();
     let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
     let replanned = held.iter().filter(|held| held.is_replanned()).flat_map(|held| &held.ours);
     let stripped: BTreeSet<Key> = replanned.filter(|key| !kept.contains(key)).cloned().collect();
@@ -134,7 +143,7 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         wanted: Vec::new(),
         entries: Vec::new(),
     };
-    draft.finish(claims, held)
+    draft.finish(claims.len(), held)
 }
 
 /// The names of all containers that are or were put in: none of them is the pod's own.
@@ -180,6 +189,7 @@ struct Held<'a> {
     /// Items that the ledger names and that are somebody else's now.
     lost: Vec<Key>,
     origin: Origin,
+    offline: bool,
 }
 
 impl<'a> Held<'a> {
@@ -187,10 +197,9 @@ impl<'a> Held<'a> {
     /// no ledger names is ours if `managedFields` say so, or adopted if it is exactly what would be put in.
     fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, claim: &Claim<'a>) -> Self {
         let entry = ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid));
-        let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin: Origin::Controller };
-        if subject.uid.is_none() {
-            held.origin = Origin::File;
-        }
+        let offline = subject.uid.is_none();
+        let origin = if offline { Origin::File } else { Origin::Controller };
+        let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };
         if let Some(entry) = entry {
             held.origin = entry.origin;
             for (key, expected) in &entry.items {
@@ -213,7 +222,8 @@ impl<'a> Held<'a> {
         let names = sidecar_names(&[self.claim], None);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut candidates = self.candidates(subject.template, spec, &names);
-        let is_named = |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
+        let is_named =
+            |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
         candidates.retain(|key| key.get(subject.template).is_some() && !is_named(key));
         let owned: BTreeSet<Key> = candidates.iter().filter(|key| subject.owned.contains(key)).cloned().collect();
         if !owned.is_empty() {
@@ -248,8 +258,8 @@ impl<'a> Held<'a> {
     fn is_replanned(&self) -> bool {
         match self.claim.stance {
             Stance::Apply(_) => true,
-            // The manifest that put them in would only bring them back; offline, the manifest is what is being changed.
-            Stance::Remove(_) => self.origin == Origin::Controller || self.claim.uid.is_none(),
+            // A manifest that holds them would only bring them back; offline, the manifest is what is being changed.
+            Stance::Remove(_) => self.origin == Origin::Controller || self.offline,
             Stance::Keep(_) | Stance::Orphan => false,
         }
     }
@@ -271,7 +281,7 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     /// Those that are in the template already go first, so that a newcomer never displaces them.
-    fn finish(mut self, claims: &[Claim<'_>], held: Vec<Held<'_>>) -> Plan {
+    fn finish(mut self, claims: usize, held: Vec<Held<'_>>) -> Plan {
         let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
         let mut order: Vec<(usize, Held<'_>)> = held.into_iter().enumerate().collect();
         order.sort_by_key(|(index, held)| (held.ours.is_empty(), *index));
@@ -279,7 +289,7 @@ impl Draft<'_> {
         for (index, held) in order {
             handed_over.extend(held.lost.iter().cloned());
             let result = self.settle(&held);
-            let Claim { name, uid, stance: _ } = claims[index];
+            let Claim { name, uid, stance: _ } = held.claim;
             verdicts.insert(index, Verdict { name: name.to_owned(), uid: uid.map(str::to_owned), result });
         }
         let (template, blank, left) = self.template();
@@ -289,7 +299,7 @@ impl Draft<'_> {
             key.get(&template).is_some()
                 && ledger.as_ref().is_none_or(|ledger| !ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)))
         });
-        Plan { template, ledger, verdicts: verdicts.into_values().collect(), handed_over: handed_over.into_iter().collect() }
+        Plan { template, ledger, verdicts: verdicts.into_values().take(claims).collect(), handed_over: handed_over.into_iter().collect() }
     }
 
     fn settle(&mut self, held: &Held<'_>) -> Result<Effect, Refusal> {
@@ -305,7 +315,12 @@ impl Draft<'_> {
                 self.keep(held);
                 Ok(Effect::Kept(reason))
             }
-            Stance::Remove(_) => Ok(Effect::Removed),
+            Stance::Remove(_) => {
+                if !held.is_replanned() {
+                    self.keep(held);
+                }
+                Ok(Effect::Removed)
+            }
             Stance::Orphan => Ok(Effect::Orphaned),
         }
     }
@@ -320,7 +335,11 @@ impl Draft<'_> {
         let shared = self.wanted.iter().filter(|(key, _)| planned.uses.contains(key));
         let entry = Entry {
             name: name.to_owned(),
-            uid: held.claim.uid.map(str::to_owned),
+            // The entry of a manifest stays as the manifest has it: whoever applies that again finds nothing changed.
+            uid: match held.entry {
+                Some(entry) if held.origin == Origin::File => entry.uid.clone(),
+                Some(_) | None => held.claim.uid.map(str::to_owned),
+            },
             origin: held.origin,
             renderer: sidecar::RENDERER,
             items: planned.items.iter().chain(shared).map(|(key, item)| (key.clone(), digest(key, item))).collect(),
@@ -404,7 +423,9 @@ impl Draft<'_> {
         if self.foreign && self.entries.is_empty() {
             return self.subject.ledger.cloned();
         }
-        let mut ledger = Ledger::new(self.subject.uid);
+        let from_file = self.ledger.is_some_and(|ledger| ledger.workload.is_none())
+            && self.entries.iter().all(|entry| entry.origin == Origin::File);
+        let mut ledger = Ledger::new(self.subject.uid.filter(|_| !from_file));
         ledger.sidecars.clone_from(&self.entries);
         ledger.sidecars.sort_by(|a, b| a.name.cmp(&b.name));
         ledger.blank = blank;

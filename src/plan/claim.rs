@@ -99,7 +99,8 @@ pub fn claims<'a>(workload: Labelled<'_>, known: &[Known<'a>], ledger: Option<&'
         .collect();
     let entries = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
     for entry in entries {
-        if !known.iter().any(|known| entry.is_of(known.name, known.uid)) {
+        // An entry without uid came with a manifest, which may well be applied before its LogSidecar.
+        if entry.uid.is_some() && !known.iter().any(|known| entry.is_of(known.name, known.uid)) {
             claims.push(Claim { name: &entry.name, uid: entry.uid.as_deref(), stance: Stance::Remove(Evidence::Missing) });
         }
     }

@@ -1,1 +1,15 @@
-//! e2e
+//! The whole product on a real cluster, as a user would see it: run by `make test`, against any cluster that `KUBECONFIG` names
+//! and that the controller is installed in.
+//!
+//! Each case has a namespace of its own, so that all run at once; `uninstall` alone needs the cluster for itself.
+
+mod cluster;
+mod examples;
+mod files;
+mod lifecycle;
+mod matching;
+#[path = "../rules.rs"]
+mod rules;
+mod schema;
+mod tail;
+mod uninstall;

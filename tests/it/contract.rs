@@ -1,1 +1,81 @@
-//! contract
+//! What is generated is fresh, and what is deployed fits what is built. `UPDATE=1` rewrites the generated files.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use logsidecar::manifest;
+use serde_json::Value;
+
+use crate::logsidecar::run;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn documents(file: &str) -> Vec<Value> {
+    let bytes = fs::read(root().join(file)).expect("a file of the repository");
+    manifest::read(file, &bytes).expect("a manifest").into_iter().map(|document| document.value).collect()
+}
+
+#[test]
+fn the_crd_in_the_repository_is_the_one_of_the_program() {
+    let crd = run(&["crd"], b"").stdout;
+    let path = root().join("crds/logsidecar.yaml");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &crd).expect("written");
+    }
+    assert_eq!(fs::read_to_string(path).expect("crds/logsidecar.yaml"), crd);
+}
+
+#[test]
+fn the_crd_is_small_enough_for_kubectl_apply() {
+    // The annotation that `kubectl apply` writes holds the object as JSON and may have 256 KiB.
+    let crd = serde_json::to_string(&logsidecar::api::definition()).expect("JSON");
+    assert!(crd.len() < 200_000, "{} bytes", crd.len());
+}
+
+/// `kubectl apply -f deploy/install.yaml` is the whole installation, so the CRD is in it.
+#[test]
+fn the_installation_begins_with_the_crd() {
+    let crd = run(&["crd"], b"").stdout;
+    let path = root().join("deploy/install.yaml");
+    let text = fs::read_to_string(&path).expect("deploy/install.yaml");
+    let rest = text
+        .split_once("---\n")
+        .map_or(text.as_str(), |(first, rest)| if first.contains("kind: CustomResourceDefinition") { rest } else { &text });
+    let expected = format!("{crd}---\n{rest}");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &expected).expect("written");
+    }
+    assert_eq!(fs::read_to_string(path).expect("deploy/install.yaml"), expected);
+}
+
+#[test]
+fn the_controller_may_do_what_it_needs_and_no_more() {
+    let documents = documents("deploy/install.yaml");
+    let role = documents.iter().find(|object| object["kind"] == "ClusterRole" && object["metadata"]["name"] == "logsidecar");
+    let mut may: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for rule in role.expect("the role")["rules"].as_array().expect("rules") {
+        for resource in rule["resources"].as_array().expect("resources") {
+            let verbs = rule["verbs"].as_array().expect("verbs").iter().map(|verb| verb.as_str().expect("a verb").to_owned());
+            may.insert(resource.as_str().expect("a resource").to_owned(), verbs.collect());
+        }
+    }
+    let verbs = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let expected = BTreeMap::from([
+        ("logsidecars".to_owned(), verbs(&["get", "list", "watch", "patch"])),
+        ("logsidecars/status".to_owned(), verbs(&["patch"])),
+        ("deployments".to_owned(), verbs(&["get", "list", "watch", "patch"])),
+        ("events".to_owned(), verbs(&["create", "patch"])),
+    ]);
+    assert_eq!(may, expected);
+}
+
+#[test]
+fn every_reason_is_explained_in_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let source = fs::read_to_string(root().join("src/api/reason.rs")).expect("src/api/reason.rs");
+    let reasons: Vec<&str> = source.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(reasons.len() > 30, "only {} reasons", reasons.len());
+    let missing: Vec<&&str> = reasons.iter().filter(|reason| !readme.contains(&format!("`{reason}`"))).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+}

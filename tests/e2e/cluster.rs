@@ -1,0 +1,174 @@
+//! The cluster under test, by way of `kubectl`, as a user would see it.
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// Runs `kubectl`; the error is what it says on standard error.
+pub fn try_kubectl(arguments: &[&str], stdin: &str) -> Result<String, String> {
+    let mut child = Command::new("kubectl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubectl is in PATH: run the suite with `make test`");
+    let input = child.stdin.take().expect("piped");
+    let bytes = stdin.to_owned();
+    let writer = thread::spawn(move || drop({ input }.write_all(bytes.as_bytes())));
+    let output = child.wait_with_output().expect("kubectl ends");
+    writer.join().expect("written");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// Runs `kubectl`, which has to succeed.
+pub fn kubectl(arguments: &[&str], stdin: &str) -> String {
+    try_kubectl(arguments, stdin).unwrap_or_else(|error| panic!("kubectl {}: {error}", arguments.join(" ")))
+}
+
+/// Runs `logsidecar`, which has to succeed.
+pub fn logsidecar(arguments: &[&str], stdin: &str) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_logsidecar"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the executable starts");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(stdin.as_bytes()).expect("written");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "logsidecar {}", arguments.join(" "));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Waits until `look` finds something. The cluster decides how long that takes; the limit is for when it never does.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "waited two minutes for: {what}");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Says in the output of the suite why a part of a case is left out.
+pub fn left_out(case: &str, why: &str) {
+    let line = format!("NOT SHOWN {case}: {why}\n");
+    // Past the capture of the test runner: a case that is left out silently would look like one that passed.
+    drop(std::io::stderr().write_all(line.as_bytes()));
+}
+
+/// A namespace of one case; deleted with it.
+pub struct Namespace {
+    pub name: String,
+}
+
+impl Namespace {
+    pub fn new(case: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("e2e-{case}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        kubectl(&["create", "namespace", &name], "");
+        Self { name }
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        kubectl(&[&["-n", &self.name], arguments].concat(), "")
+    }
+
+    pub fn apply(&self, manifest: &str) {
+        kubectl(&["-n", &self.name, "apply", "-f", "-"], manifest);
+    }
+
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.kubectl(&[arguments, &["-o", "json"]].concat());
+        serde_json::from_str(&text).expect("kubectl prints JSON")
+    }
+
+    /// The pod template of a Deployment.
+    pub fn template(&self, deployment: &str) -> Value {
+        self.json(&["get", "deployment", deployment])["spec"]["template"].clone()
+    }
+
+    /// How many different templates a Deployment has rolled out.
+    pub fn rollouts(&self, deployment: &str) -> usize {
+        let sets = self.json(&["get", "replicasets"]);
+        let owned = |set: &&Value| set["metadata"]["ownerReferences"][0]["name"] == deployment;
+        sets["items"].as_array().expect("a list").iter().filter(owned).count()
+    }
+
+    pub fn wait(&self, object: &str, condition: &str) {
+        self.kubectl(&["wait", object, &format!("--for={condition}"), "--timeout=120s"]);
+    }
+
+    /// Waits until a LogSidecar has seen its current spec through.
+    pub fn wait_ready(&self, sidecar: &str) {
+        self.settled(sidecar, |status| status == "True");
+    }
+
+    /// Waits until the status describes the current spec and `Ready` is as wanted; returns the condition.
+    pub fn settled(&self, sidecar: &str, ready: impl Fn(&str) -> bool) -> Value {
+        eventually(&format!("LogSidecar {sidecar}"), || {
+            let object = self.json(&["get", "logsidecar", sidecar]);
+            let conditions = object["status"]["conditions"].as_array()?.clone();
+            let condition = conditions.into_iter().find(|condition| condition["type"] == "Ready")?;
+            let current = condition["observedGeneration"] == object["metadata"]["generation"];
+            (current && ready(condition["status"].as_str()?)).then_some(condition)
+        })
+    }
+
+    /// Patches that the controller has sent for workloads of this namespace, dry-runs included; `None` if the cluster keeps no
+    /// audit log that can be read here.
+    pub fn writes(&self) -> Option<usize> {
+        let log = std::fs::read_to_string(std::env::var_os("LOGSIDECAR_AUDIT_LOG")?).ok()?;
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let ours = events.filter(|event| {
+            event["user"]["username"] == "system:serviceaccount:logsidecar-system:logsidecar"
+                && event["objectRef"]["namespace"] == self.name.as_str()
+                && event["objectRef"]["resource"] == "deployments"
+                && !["get", "list", "watch"].contains(&event["verb"].as_str().unwrap_or_default())
+        });
+        Some(ours.count())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for arguments in [&["get", "logsidecars,deployments,replicasets,pods"][..], &["get", "events"]] {
+                let text = try_kubectl(&[&["-n", &self.name], arguments].concat(), "").unwrap_or_else(|error| error);
+                drop(std::io::stderr().write_all(text.as_bytes()));
+            }
+            return;
+        }
+        drop(try_kubectl(&["delete", "namespace", &self.name, "--wait=false"], ""));
+    }
+}
+
+/// A file of an example.
+pub fn example(case: &str, file: &str) -> Option<String> {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "examples", case, file].iter().collect();
+    std::fs::read_to_string(path).ok()
+}
+
+/// Images that this cluster can run, if it cannot pull; `None` if it can pull anything.
+pub fn has_image(image: &str) -> bool {
+    static IMAGES: OnceLock<Option<String>> = OnceLock::new();
+    IMAGES
+        .get_or_init(|| std::env::var("LOGSIDECAR_IMAGES").ok())
+        .as_ref()
+        .is_none_or(|images| images.split(',').any(|i| i == image))
+}

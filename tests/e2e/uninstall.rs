@@ -1,0 +1,63 @@
+//! The order of uninstalling, and the way out for whoever did it in another order. Takes the controller away from under all
+//! other cases, so it runs after them.
+
+use serde_json::json;
+
+use crate::cluster::{Namespace, eventually, kubectl, try_kubectl};
+
+fn injected(case: &str) -> (Namespace, serde_json::Value) {
+    let namespace = Namespace::new(case);
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 0,
+        "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": "x"}]}}}});
+    namespace.apply(&deployment.to_string());
+    let before = namespace.template("web");
+    let sidecar = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
+        "target": {"name": "web"}, "logs": [{"name": "l", "directory": "/l"}]}});
+    namespace.apply(&sidecar.to_string());
+    namespace.wait_ready("ship");
+    (namespace, before)
+}
+
+fn controller(replicas: &str) {
+    kubectl(&["-n", "logsidecar-system", "scale", "deployment/logsidecar", &format!("--replicas={replicas}")], "");
+    kubectl(&["-n", "logsidecar-system", "rollout", "status", "deployment/logsidecar", "--timeout=120s"], "");
+    if replicas == "0" {
+        kubectl(&["-n", "logsidecar-system", "wait", "pods", "--all", "--for=delete", "--timeout=60s"], "");
+    }
+}
+
+#[test]
+fn uninstall_in_the_right_order_and_in_the_wrong_one() {
+    // The controller ends by itself when it is asked to.
+    let pod = kubectl(&["-n", "logsidecar-system", "get", "pods", "-o", "name"], "");
+    let follow = std::thread::spawn(move || try_kubectl(&["-n", "logsidecar-system", "logs", "-f", pod.trim()], ""));
+
+    // Right: the LogSidecars first. Everything is clean, and nothing hangs.
+    let (namespace, before) = injected("uninstall");
+    namespace.kubectl(&["delete", "logsidecars", "--all", "--timeout=60s"]);
+    assert_eq!(namespace.template("web"), before);
+
+    // Wrong: the controller first. The LogSidecar waits for somebody to release its workloads …
+    let (namespace, _) = injected("uninstall-wrong");
+    controller("0");
+    let log = follow.join().expect("followed").expect("the log");
+    assert!(log.trim_end().ends_with(r#""message":"stopped"}"#), "{log}");
+    namespace.kubectl(&["delete", "logsidecar/ship", "--wait=false"]);
+    let object = namespace.json(&["get", "logsidecar", "ship"]);
+    assert!(object["metadata"]["deletionTimestamp"].is_string());
+    // … either the controller, when it comes back …
+    controller("1");
+    eventually("released", || try_kubectl(&["-n", &namespace.name, "get", "logsidecar", "ship"], "").is_err().then_some(()));
+    assert_eq!(namespace.template("web")["spec"]["containers"].as_array().map(Vec::len), Some(1));
+
+    // … or a person, who takes the finalizer away and cleans the workloads with the command line.
+    let (namespace, before) = injected("uninstall-by-hand");
+    controller("0");
+    namespace.kubectl(&["delete", "logsidecar/ship", "--wait=false"]);
+    namespace.kubectl(&["patch", "logsidecar/ship", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
+    let live = namespace.kubectl(&["get", "deployment", "web", "-o", "yaml"]);
+    let cleaned = crate::cluster::logsidecar(&["uninject", "-f", "-"], &live);
+    kubectl(&["-n", &namespace.name, "replace", "-f", "-"], &cleaned);
+    assert_eq!(namespace.template("web"), before);
+    controller("1");
+}
