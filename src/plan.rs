@@ -123,11 +123,8 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     // An entry that nobody speaks for stays.
     let entries = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
     let unclaimed = entries.iter().filter(|entry| !claims.iter().any(|claim| entry.is_of(claim.name, claim.uid)));
-    let unclaimed = unclaimed.map(|entry| Claim {
-        name: &entry.name,
-        uid: entry.uid.as_deref(),
-        stance: Stance::Keep(Reason::Pending),
-    });
+    let unclaimed =
+        unclaimed.map(|entry| Claim { name: &entry.name, uid: entry.uid.as_deref(), stance: Stance::Keep(Reason::Pending) });
     let all: Vec<Claim<'_>> = claims.iter().copied().chain(unclaimed).collect();
     let held: Vec<Held<'_>> = all.iter().map(|claim| Held::new(subject, ledger, claim)).collect();
     let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
@@ -299,7 +296,12 @@ impl Draft<'_> {
             key.get(&template).is_some()
                 && ledger.as_ref().is_none_or(|ledger| !ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)))
         });
-        Plan { template, ledger, verdicts: verdicts.into_values().take(claims).collect(), handed_over: handed_over.into_iter().collect() }
+        Plan {
+            template,
+            ledger,
+            verdicts: verdicts.into_values().take(claims).collect(),
+            handed_over: handed_over.into_iter().collect(),
+        }
     }
 
     fn settle(&mut self, held: &Held<'_>) -> Result<Effect, Refusal> {

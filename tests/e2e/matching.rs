@@ -112,8 +112,8 @@ fn what_the_api_server_refuses_is_said_and_not_sent_again_and_again() {
     namespace.kubectl(&["annotate", "deployment/web", "a=b"]);
     namespace.kubectl(&["annotate", "deployment/web", "c=d"]);
     assert_eq!(reason(&namespace, "ship", "False"), "Rejected");
-    if let Some(writes) = namespace.writes() {
-        assert_eq!(writes, 1);
+    if let Some(refused) = namespace.answered(422) {
+        assert_eq!(refused, 1);
     }
     let said = namespace.json(&["get", "logsidecar", "ship"])["status"].to_string();
     assert!(!said.contains("hunter2"), "{said}");

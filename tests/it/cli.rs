@@ -2,6 +2,7 @@
 //! do to files. The input is good here; the broken one belongs into [`crate::bad_input`].
 
 use std::{
+    fmt::{Debug, Display},
     fs,
     io::Write,
     path::Path,
@@ -44,13 +45,12 @@ const NO_SIDECAR: &str = "warning: no LogSidecar in these files: nothing to inje
 
 #[test]
 fn help_is_data_and_shows_an_example() {
-    for command in ["run", "inject", "uninject", "validate", "crd", ""] {
+    all_equal(["run", "inject", "uninject", "validate", "crd", ""].map(|command| {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let Run { stdout, stderr, code } = run(&arguments, b"");
-        assert_eq!((stderr.as_str(), code), ("", Some(0)), "{command}");
-        let example = stdout.split_once("\nExample:\n").map(|(_, example)| example);
-        assert!(example.is_some_and(|example| example.contains(&format!("logsidecar {command}"))), "{stdout}");
-    }
+        let example = stdout.split_once("\nExample:\n").map(|(_, example)| example.contains(&format!("logsidecar {command}")));
+        (command, (example, stderr, code), (Some(true), String::new(), Some(0)))
+    }));
 }
 
 #[test]
@@ -93,11 +93,11 @@ fn wrong_usage_is_told_on_stderr_with_code_2() {
 fn a_reader_that_goes_away_is_no_failure() {
     let table: [&[&str]; 6] =
         [&["inject", "-f", "-"], &["uninject", "-f", "-"], &["validate", "-f", "-"], &["crd"], &["--help"], &["--version"]];
-    for arguments in table {
+    all_equal(table.map(|arguments| {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
-        assert_eq!(run_into(writer.into(), arguments), (String::new(), Some(0)), "{arguments:?}");
-    }
+        (arguments.join(" "), run_into(writer.into(), arguments), (String::new(), Some(0)))
+    }));
 }
 
 #[test]
@@ -142,17 +142,19 @@ fn a_file_that_cannot_be_read_is_named() {
     fs::create_dir(&broken).expect("made");
     std::os::unix::fs::symlink("nowhere", Path::new(&broken).join("link.yaml")).expect("linked");
     let gone = "cannot read: No such file or directory (os error 2)";
-    for command in ["validate", "inject", "uninject"] {
-        assert_eq!(
-            run(&[command, "-f", &missing, "-f", "-", "-f", &other], SIDECAR.as_bytes()),
-            failed(&format!("{missing}: {gone}\n{other}: {gone}"))
-        );
-        assert_eq!(
-            run(&[command, "-f", &empty], b""),
-            failed(&format!("{empty}: cannot read: the directory has no .yaml, .yml or .json file"))
-        );
-        assert_eq!(run(&[command, "-f", &broken], b""), failed(&format!("{broken}/link.yaml: {gone}")));
-    }
+    let cases = ["validate", "inject", "uninject"].map(|command| {
+        let both = run(&[command, "-f", &missing, "-f", "-", "-f", &other], SIDECAR.as_bytes());
+        [
+            (command, both, failed(&format!("{missing}: {gone}\n{other}: {gone}"))),
+            (
+                command,
+                run(&[command, "-f", &empty], b""),
+                failed(&format!("{empty}: cannot read: the directory has no .yaml, .yml or .json file")),
+            ),
+            (command, run(&[command, "-f", &broken], b""), failed(&format!("{broken}/link.yaml: {gone}"))),
+        ]
+    });
+    all_equal(cases.into_iter().flatten());
 }
 
 #[test]
@@ -172,25 +174,66 @@ fn a_field_without_value_is_absent_as_it_is_for_an_api_server() {
         ("spec:\n", "spec:\n  suspend:\n"),
         ("spec:\n", "spec:\n  deletionPolicy:\n"),
         ("    name: web\n", "    name: web\n    kind:\n    selector:\n"),
-        ("      image", "      name:\n      env: ~\n      image"),
+        ("      image", "      name:\n      image"),
     ];
-    for (from, to) in table {
+    all_equal(table.map(|(from, to)| {
         let sidecar = SIDECAR.replace(from, to);
-        assert_eq!(inject(&format!("{DEPLOYMENT}---\n{sidecar}")), done(&injected(DEPLOYMENT), ""), "{sidecar}");
-    }
+        (to, inject(&format!("{DEPLOYMENT}---\n{sidecar}")), done(&injected(DEPLOYMENT), ""))
+    }));
 }
 
 #[test]
 fn a_size_limit_may_be_any_quantity_that_an_api_server_takes() {
-    for limit in ["512Mi", "1.5Gi", "1e9", "\"1000000000\"", "1000000000", "5000000000"] {
+    let limits = ["512Mi", "1.5Gi", "\"1000000000\"", "1000000000", "5000000000"];
+    all_equal(limits.map(|limit| {
         let volume = format!("    directory: /var/log/app\n    volume: {{emptyDir: {{sizeLimit: {limit}}}}}\n");
         let sidecar = SIDECAR.replace("    directory: /var/log/app\n", &volume);
+        let Run { stdout, stderr, code } = inject(&format!("{DEPLOYMENT}---\n{sidecar}"));
+        let found =
+            values(&stdout).first().and_then(|object| object.pointer("/spec/template/spec/volumes/0/emptyDir")).cloned();
         let expected: Value = serde_saphyr::from_str(limit).expect("YAML");
-        let found = inject(&format!("{DEPLOYMENT}---\n{sidecar}"));
-        assert_eq!((found.stderr.as_str(), found.code), ("", Some(0)), "{limit}");
-        let found = values(&found.stdout)[0].pointer("/spec/template/spec/volumes/0/emptyDir/sizeLimit").cloned();
-        assert_eq!(found.map(|limit| limit.to_string().parse::<f64>()), Some(expected.to_string().parse()), "{limit}");
-    }
+        (limit, (found, stderr, code), (Some(json!({"sizeLimit": expected})), String::new(), Some(0)))
+    }));
+}
+
+#[test]
+fn plain_words_and_numbers_are_read_as_kubectl_reads_them() {
+    // What `kubectl label --local` of version 1.32 makes of them.
+    let words = "[y, N, yes, oN, off, tRUE, TRUE, ~, 0644, 0899, 0o17, 0x1F, 0b101, 1_000, 12:30, 1e3, .5, 1.0, 1.10, -0, +1, 08, 2001-01-01, =]";
+    let expected = json!([
+        true,
+        false,
+        true,
+        "oN",
+        false,
+        "tRUE",
+        true,
+        null,
+        420,
+        899,
+        15,
+        31,
+        5,
+        1000,
+        "12:30",
+        1000,
+        0.5,
+        1,
+        1.1,
+        0,
+        1,
+        8,
+        "2001-01-01",
+        "="
+    ]);
+    let injected = inject(&format!("{DEPLOYMENT}words: {words}\n---\n{SIDECAR}"));
+    let found = values(&injected.stdout).remove(0)["words"].take();
+    let pairs = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    let words = words.trim_matches(['[', ']']).split(", ");
+    all_equal(
+        words.zip(pairs(&found).into_iter().zip(pairs(&expected))).map(|(word, (found, expected))| (word, found, expected)),
+    );
+    assert_eq!(pairs(&found).len(), pairs(&expected).len());
 }
 
 #[test]
@@ -217,9 +260,7 @@ fn what_surrounds_a_single_document_passes_through_too() {
         "apiVersion: v1\nkind: ConfigMap\ndata:\n  clipped: |\n    no line break at the end of the file",
         "# licence\n%YAML 1.2\n---\napiVersion: v1\nkind: Service\n",
     ];
-    for text in table {
-        assert_eq!(inject(text), done(text, NO_SIDECAR));
-    }
+    all_equal(table.map(|text| (text, inject(text), done(text, NO_SIDECAR))));
 }
 
 #[test]
@@ -332,20 +373,16 @@ fn awkward() -> Vec<String> {
 fn uninject_gives_back_every_byte_and_inject_twice_is_inject_once() {
     let tail = SIDECAR.replace("    container:\n      image: busybox:1.37.0\n", "    tail: {}\n");
     let both = format!("{SIDECAR}---\n{}", tail.replace("name: ship", "name: tail").replace("/var/log/app", "/other"));
-    let mut wrong = Vec::new();
-    for text in awkward() {
-        for sidecars in [SIDECAR, &tail, &both] {
+    let sidecars = [SIDECAR, &tail, &both];
+    all_equal(awkward().into_iter().flat_map(|text| {
+        sidecars.map(|sidecars| {
             let once = inject(&format!("{text}---\n{sidecars}"));
             assert_eq!((once.code, once.stdout == text), (Some(0), false), "{text}{}", once.stderr);
             let twice = inject(&format!("{}---\n{sidecars}", once.stdout));
             assert_eq!(twice, once);
-            let back = run(&["uninject", "-f", "-"], once.stdout.as_bytes());
-            if back != done(&text, "") {
-                wrong.push(format!("expected:\n{text}found: {:?}\n{}", back.stderr, back.stdout));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+            (sidecars, run(&["uninject", "-f", "-"], once.stdout.as_bytes()), done(&text, ""))
+        })
+    }));
 }
 
 #[test]
@@ -354,7 +391,7 @@ fn uninject_gives_back_the_values_of_what_was_written_in_another_style() {
         values(DEPLOYMENT)[0].to_string(),
         DEPLOYMENT.replace("name: web", "name: 'web' # the shop\n  annotations: # none\n"),
         format!("%YAML 1.1\n---\n{DEPLOYMENT}      volumes: [ ]\n      hostNetwork: off\n      priority: 0644\n"),
-        format!("{DEPLOYMENT}        resources: &small {{limits: {{cpu: .5, memory: 1e9}}}}\n      x: {{<<: *small, y: 1}}\n"),
+        format!("{DEPLOYMENT}        resources: &small {{limits: {{cpu: .5, memory: 1Gi}}}}\n      x: {{<<: *small, y: 1}}\n"),
         DEPLOYMENT.replace('\n', "\r\n"),
     ];
     for text in table {
@@ -453,7 +490,7 @@ fn a_logsidecar_matches_in_its_own_namespace_only() {
         ("prod", "", &[], Some("default")),
         ("", "prod", &["-n", "test"], Some("prod")),
     ];
-    for (workload, sidecar, arguments, unmatched) in table {
+    all_equal(table.map(|(workload, sidecar, arguments, unmatched)| {
         let namespaced = |text: &str, namespace: &str| match namespace {
             "" => text.to_owned(),
             namespace => text.replacen("metadata:\n", &format!("metadata:\n  namespace: {namespace}\n"), 1),
@@ -468,8 +505,8 @@ fn a_logsidecar_matches_in_its_own_namespace_only() {
                 done(&deployment, &none.replace("LINE", &line).replace("NAMESPACE", namespace))
             }
         };
-        assert_eq!(found, expected, "workload in {workload:?}, LogSidecar in {sidecar:?}, {arguments:?}");
-    }
+        (format!("workload in {workload:?}, LogSidecar in {sidecar:?}, {arguments:?}"), found, expected)
+    }));
 }
 
 #[test]
@@ -553,14 +590,14 @@ fn a_plan_that_is_refused_prints_nothing_and_says_what_to_do() {
             "MountPathTaken: two entries of logs would be seen at one path of the sidecar: write another logs[b].sidecarDirectory",
         ),
     ];
-    for (container, log, told) in table {
+    all_equal(table.map(|(container, log, told)| {
         let deployment = DEPLOYMENT.replace("        image: nginx:1.27\n", &container);
         let sidecar = SIDECAR.replace("directory: /var/log/app\n", &format!("directory: /var/log/app\n    {log}\n"));
         // The second one could be served.
         let other = DEPLOYMENT.replace("name: web", "name: other\n  labels: {app: other}");
         let text = format!("{deployment}---\n{other}---\n{sidecar}");
-        assert_eq!(inject(&text), failed(&format!("-:6: Deployment default/web: LogSidecar ship: {told}")), "{text}");
-    }
+        (text.clone(), inject(&text), failed(&format!("-:6: Deployment default/web: LogSidecar ship: {told}")))
+    }));
 }
 
 #[test]
@@ -596,6 +633,16 @@ fn done(stdout: &str, stderr: &str) -> Run {
 
 fn failed(told: &str) -> Run {
     Run { stdout: String::new(), stderr: format!("error: {told}\n"), code: Some(1) }
+}
+
+/// Compares all cases, each with what to call it, before it fails for any.
+fn all_equal<T: Debug + PartialEq>(cases: impl IntoIterator<Item = (impl Display, T, T)>) {
+    let wrong: Vec<String> = cases
+        .into_iter()
+        .filter(|(_, found, expected)| found != expected)
+        .map(|(case, found, expected)| format!("{case}\nfound    {found:?}\nexpected {expected:?}\n"))
+        .collect();
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Runs with another standard output; gives standard error and the exit code.
