@@ -15,7 +15,7 @@ pub(crate) use crd::schema;
 pub use reason::Reason;
 pub use status::{LogSidecarStatus, TargetStatus, condition};
 
-use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ pub struct Target {
         .message("an empty selector would match every workload: write matchLabels or matchExpressions"))]
     #[x_kube(validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])")
         .message("operator must be one of In, NotIn, Exists, DoesNotExist"))]
-    #[x_kube(validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))")
+    #[x_kube(validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, !(e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist']) || (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))")
         .message("operators In and NotIn need values; Exists and DoesNotExist take none"))]
     pub selector: Option<LabelSelector>,
 }
@@ -136,6 +136,7 @@ pub struct Log {
     #[x_kube(validation = Rule::new("!self.matches('^/(etc|usr|var|bin|sbin|lib[^/]*)$') && !self.matches('^/(proc|sys|dev)(/|$)')")
         .message("a volume mounted here would hide what the container needs to run: let the application write to a directory of its own, such as /var/log/app"))]
     #[x_kube(validation = Rule::new("!self.contains(':')").message("a mount path cannot contain ':'"))]
+    #[x_kube(validation = Rule::new("!self.matches('[[:cntrl:]]')").message("a mount path cannot contain line breaks and other control characters"))]
     pub directory: String,
     /// Names of the files, as shell patterns below `directory`.
     #[serde(default = "all_logs")]
@@ -151,6 +152,7 @@ pub struct Log {
     #[x_kube(validation = Rule::new("!self.matches('^/(etc|usr|var|bin|sbin|lib[^/]*)$') && !self.matches('^/(proc|sys|dev)(/|$)')")
         .message("a volume mounted here would hide what the sidecar needs to run: choose a directory such as /logs"))]
     #[x_kube(validation = Rule::new("!self.contains(':')").message("a mount path cannot contain ':'"))]
+    #[x_kube(validation = Rule::new("!self.matches('[[:cntrl:]]')").message("a mount path cannot contain line breaks and other control characters"))]
     pub sidecar_directory: Option<String>,
     /// The volume that both containers see. Default: `emptyDir: {}`. Where the container already mounts a volume at or
     /// above `directory`, that one is used.
@@ -203,7 +205,7 @@ pub struct EmptyDir {
     /// The pod is evicted when the files outgrow this size, for example `512Mi`. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "quantity")]
-    pub size_limit: Option<IntOrString>,
+    pub size_limit: Option<serde_json::Value>,
 }
 
 /// A quantity. By a pattern, as the API server allows a CEL rule on every one of 16 volumes too little time for `isQuantity`.
@@ -211,6 +213,7 @@ fn quantity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "description": "The pod is evicted when the files outgrow this size, for example 512Mi. Default: no limit.",
         "x-kubernetes-int-or-string": true,
+        "minimum": 0,
         "maxLength": 32,
         "pattern": "^[0-9]+([.][0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?$",
     })

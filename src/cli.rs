@@ -19,7 +19,6 @@ use crate::{api, controller, manifest, shipper::Images};
 #[command(
     name = "logsidecar",
     version,
-    propagate_version = true,
     after_help = "Example:\n  logsidecar inject -f logsidecar.yaml -f deployment.yaml | kubectl apply -f -"
 )]
 struct Cli {
@@ -30,6 +29,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run the controller.
+    #[command(after_help = "Example:\n  KUBECONFIG=~/.kube/config logsidecar run --log-level=debug")]
     Run(controller::Options),
     /// Put sidecars into workloads in files, and print the result.
     #[command(
@@ -40,7 +40,7 @@ enum Command {
     #[command(after_help = "Example:\n  kubectl get deployment web -o yaml | logsidecar uninject -f -")]
     Uninject(Files),
     /// Check LogSidecars and workloads in files, without a cluster.
-    #[command(after_help = "Example:\n  logsidecar validate -f examples/")]
+    #[command(after_help = "Example:\n  logsidecar validate -f examples/tail-builtin")]
     Validate(Files),
     /// Print the CustomResourceDefinition.
     #[command(after_help = "Example:\n  logsidecar crd | kubectl apply -f -")]
@@ -84,7 +84,7 @@ impl From<ImageOptions> for Images {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     /// One line for each problem.
-    #[error("{}", .0.join("\n"))]
+    #[error("{}", told(.0))]
     Input(Vec<String>),
     /// The output could not be written.
     #[error("cannot write the output")]
@@ -94,6 +94,12 @@ enum Failure {
     Controller(#[from] controller::Error),
 }
 
+/// One line for each problem, whatever the input makes of it: control characters are spelt out.
+fn told(problems: &[String]) -> String {
+    let spelt = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    problems.iter().map(|problem| problem.chars().map(spelt).collect::<String>()).collect::<Vec<_>>().join("\n")
+}
+
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -101,8 +107,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data that was asked for; the rest is wrong usage.
-            let code = if error.use_stderr() { 2 } else { 0 };
-            return error.print().map_or(ExitCode::FAILURE, |()| ExitCode::from(code));
+            if error.use_stderr() {
+                drop(error.print());
+                return ExitCode::from(2);
+            }
+            return ended(error.print().map_err(Failure::Output));
         }
     };
     let result = match cli.command {
@@ -114,6 +123,10 @@ pub fn main() -> ExitCode {
             .map_err(|error| Failure::Output(error.into()))
             .and_then(|crd| print(&manifest::write(&crd))),
     };
+    ended(result)
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -142,5 +155,5 @@ fn report(failure: &Failure) {
 
 /// Something that the user should know although it works.
 fn warn(text: &str) {
-    drop(writeln!(io::stderr(), "warning: {text}"));
+    drop(writeln!(io::stderr(), "warning: {}", told(&[text.to_owned()])));
 }

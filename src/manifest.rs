@@ -99,10 +99,8 @@ fn split(text: &str) -> Vec<(usize, &str)> {
         // A directive (`%YAML 1.2`) belongs to the document after its marker.
         if is_marker && !is_directive(&text[start..at]) {
             documents.push((first, &text[start..at]));
-            (start, first) = (at, number);
-        }
-        if is_marker && line[3..].trim().is_empty() {
-            (start, first) = (at + line.len(), number + 1);
+            let bare = line[3..].trim().is_empty();
+            (start, first) = if bare { (at + line.len(), number + 1) } else { (at, number) };
         }
         at += line.len();
     }

@@ -15,11 +15,7 @@ use kube::core::cel;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    api,
-    kind::Kind,
-    plan::key::{containers, list},
-};
+use crate::{api, kind::Kind, plan::key::list};
 
 /// Something wrong with an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,15 +52,17 @@ impl Problem {
 pub fn log_sidecar(object: &Value) -> Vec<Problem> {
     let object = without_nulls(object);
     let mut problems = check(&LOG_SIDECAR.0, &object, "");
-    problems.extend(metadata_name(&object));
+    let metadata = object.get("metadata").unwrap_or(&Value::Null);
+    problems.extend(name_problem(metadata, &["name"]));
     problems.extend(duplicates(list(object.get("spec").unwrap_or(&Value::Null), "logs"), "name", "/spec/logs"));
-    if problems.is_empty()
-        && let Err(errors) = cel::Validator::new().validate(&LOG_SIDECAR.1, &object, None)
-    {
-        problems.extend(errors.into_vec().into_iter().map(|error| Problem::new(pointer(&error.field_path), error.message)));
+    if !problems.is_empty() {
+        return told_once(problems);
     }
+    // As on an API server, rules are for objects of the right shape.
+    let broken = cel::Validator::new().validate(&LOG_SIDECAR.1, &object, None).err();
+    let broken = broken.into_iter().flat_map(cel::ValidationErrors::into_vec);
+    let mut problems: Vec<Problem> = broken.map(|error| rule_problem(&error.field_path, error.message)).collect();
     problems.sort();
-    problems.dedup();
     problems
 }
 
@@ -73,35 +71,78 @@ pub fn log_sidecar(object: &Value) -> Vec<Problem> {
 pub fn workload(kind: Kind, object: &Value) -> Vec<Problem> {
     let at = kind.template();
     let object = without_nulls(object);
-    let mut problems: Vec<Problem> = metadata_name(&object).into_iter().collect();
-    let Some(template) = object.pointer(at) else {
-        problems.push(Problem::new(at, format!("required: a {kind} has its pod template here")));
-        return problems;
-    };
+    let metadata = object.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let mut problems = check(&METADATA, &metadata, "/metadata");
+    problems.extend(name_problem(&metadata, &["name", "generateName"]));
+    match object.pointer(at) {
+        Some(template) => problems.extend(template_problems(template, at)),
+        None => problems.push(missing_template(kind, &object)),
+    }
+    told_once(problems)
+}
+
+/// An object as an API server sees it: a field that is `null` is absent.
+#[must_use]
+pub fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect::<Map<_, _>>())
+        }
+        Value::Array(list) => list.iter().map(without_nulls).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+fn template_problems(template: &Value, at: &str) -> Vec<Problem> {
     let mut pod = template.clone();
     if let Some(pod) = pod.as_object_mut() {
         // A Pod is its own template, and more.
         pod.retain(|field, _| field == "metadata" || field == "spec");
     }
-    problems.extend(check(&METADATA, object.get("metadata").unwrap_or(&json!({})), "/metadata"));
-    problems.extend(check(&POD_TEMPLATE, &pod, at));
-    if pod.get("spec").is_none() {
+    let mut problems = check(&POD_TEMPLATE, &pod, at);
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    if spec.is_null() {
         problems.push(Problem::new(format!("{at}/spec"), "required: the spec of the pods"));
     }
-    if problems.is_empty() {
-        let spec = &pod["spec"];
-        problems.extend(duplicates(list(spec, "volumes"), "name", &format!("{at}/spec/volumes")));
-        problems.extend(duplicates(containers(&pod), "name", &format!("{at}/spec/containers")));
-        for field in ["containers", "initContainers"] {
-            for (index, container) in list(spec, field).enumerate() {
-                let at = format!("{at}/spec/{field}/{index}/volumeMounts");
-                problems.extend(duplicates(list(container, "volumeMounts"), "mountPath", &at));
+    if !problems.is_empty() {
+        return problems;
+    }
+    if list(spec, "containers").next().is_none() {
+        problems.push(Problem::new(format!("{at}/spec/containers"), "must have at least 1 entry"));
+    }
+    problems.extend(duplicates(list(spec, "volumes"), "name", &format!("{at}/spec/volumes")));
+    for field in ["containers", "initContainers"] {
+        let at = format!("{at}/spec/{field}");
+        problems.extend(duplicates(list(spec, field), "name", &at));
+        for (index, container) in list(spec, field).enumerate() {
+            let name = &container["name"];
+            if name == "" {
+                problems.push(Problem::new(format!("{at}/{index}/name"), "must not be empty"));
+            } else if field == "initContainers" && list(spec, "containers").any(|other| other["name"] == *name) {
+                problems.push(Problem::new(
+                    format!("{at}/{index}/name"),
+                    format!("{name} is the name of another container of the pod"),
+                ));
             }
+            problems.extend(duplicates(list(container, "volumeMounts"), "mountPath", &format!("{at}/{index}/volumeMounts")));
         }
     }
-    problems.sort();
-    problems.dedup();
     problems
+}
+
+/// The way to the template ends where something that is no object stands in it.
+fn missing_template(kind: Kind, object: &Value) -> Problem {
+    let mut at = String::new();
+    for step in kind.template().split('/').skip(1) {
+        let here = format!("{at}/{step}");
+        match object.pointer(&here) {
+            Some(value) if !value.is_object() => return Problem::new(here, wrong_type("object", value)),
+            Some(_) => at = here,
+            None => break,
+        }
+    }
+    Problem::new(kind.template(), format!("required: a {kind} has its pod template here"))
 }
 
 static LOG_SIDECAR: LazyLock<(Validator, Value)> = LazyLock::new(|| {
@@ -111,31 +152,33 @@ static LOG_SIDECAR: LazyLock<(Validator, Value)> = LazyLock::new(|| {
     schema["properties"]["apiVersion"] = json!({"enum": ["logsidecar.dev/v1alpha1"]});
     schema["properties"]["kind"] = json!({"enum": ["LogSidecar"]});
     refuse_unknown_fields(&mut schema);
-    (validator(schema), lenient)
+    // A custom resource takes whole numbers and text for a quantity, built-in kinds take any number.
+    (validator(schema, &["integer", "string"]), lenient)
 });
-static POD_TEMPLATE: LazyLock<Validator> = LazyLock::new(|| validator(schema_of::<PodTemplateSpec>()));
-static METADATA: LazyLock<Validator> = LazyLock::new(|| validator(schema_of::<ObjectMeta>()));
+static POD_TEMPLATE: LazyLock<Validator> =
+    LazyLock::new(|| validator(schema_of::<PodTemplateSpec>(), &["integer", "string", "number"]));
+static METADATA: LazyLock<Validator> = LazyLock::new(|| validator(schema_of::<ObjectMeta>(), &[]));
 
 fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-fn validator(mut schema: Value) -> Validator {
-    understand_extensions(&mut schema);
+fn validator(mut schema: Value, quantity: &[&str]) -> Validator {
+    understand_extensions(&mut schema, quantity);
     jsonschema::draft7::new(&schema).expect("the schemas are constants of the program, and a test compiles them")
 }
 
-/// JSON schema knows no `x-kubernetes-int-or-string`, which is how quantities are typed.
-fn understand_extensions(schema: &mut Value) {
+/// JSON schema knows no `x-kubernetes-int-or-string`, which is how quantities and ports are typed.
+fn understand_extensions(schema: &mut Value, quantity: &[&str]) {
     match schema {
         Value::Object(map) => {
             if map.contains_key("x-kubernetes-int-or-string") {
-                map.insert("type".to_owned(), json!(["integer", "number", "string"]));
+                map.insert("type".to_owned(), json!(quantity));
             }
-            map.values_mut().for_each(understand_extensions);
+            map.values_mut().for_each(|schema| understand_extensions(schema, quantity));
         }
-        Value::Array(list) => list.iter_mut().for_each(understand_extensions),
+        Value::Array(list) => list.iter_mut().for_each(|schema| understand_extensions(schema, quantity)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -151,62 +194,69 @@ fn refuse_unknown_fields(schema: &mut Value) {
     }
 }
 
-/// To an API server a field that is `null` is absent.
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let kept = map.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect::<Map<_, _>>())
-        }
-        Value::Array(list) => list.iter().map(without_nulls).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
-    }
-}
-
 fn check(validator: &Validator, object: &Value, at: &str) -> Vec<Problem> {
-    validator.iter_errors(object).flat_map(|error| explain(&error, at)).collect()
+    validator.iter_errors(object).flat_map(|error| explain(&error, object, at)).collect()
 }
 
-fn explain(error: &ValidationError<'_>, at: &str) -> Vec<Problem> {
-    let at = format!("{at}{}", error.instance_path().as_str());
+/// Patterns of the schema, in words.
+const PATTERNS: [(&str, &str); 3] = [
+    ("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "be lower-case letters, digits and '-'"),
+    ("^[0-9]+([.]", "be a quantity such as 512Mi"),
+    ("^[^/\\s", "be a pattern below directory without blanks or '\\', such as *.log or audit/*.json"),
+];
+
+fn explain(error: &ValidationError<'_>, object: &Value, at: &str) -> Vec<Problem> {
+    let place = format!("{at}{}", error.instance_path().as_str());
     let instance = error.instance();
+    let unknown =
+        |field: &str| Problem::new(format!("{place}/{}", field.replace('~', "~0").replace('/', "~1")), "unknown field");
+    let one = |message: String| vec![Problem::new(place.clone(), message)];
     match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
-            .iter()
-            .map(|field| Problem::new(format!("{at}/{}", field.replace('~', "~0").replace('/', "~1")), "unknown field"))
-            .collect(),
-        ValidationErrorKind::Required { property } => {
-            vec![Problem::new(format!("{at}/{}", property.as_str().unwrap_or_default()), "required, but missing")]
+        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected.iter().map(|field| unknown(field)).collect(),
+        // What is said of each field of an object that may have none.
+        ValidationErrorKind::FalseSchema => {
+            let holder = object.pointer(error.instance_path().as_str()).and_then(Value::as_object);
+            holder.into_iter().flat_map(Map::keys).map(|field| unknown(field)).collect()
         }
-        ValidationErrorKind::Type { kind } => vec![Problem::new(at, wrong_type(kind, instance))],
+        ValidationErrorKind::Required { property } => {
+            vec![Problem::new(format!("{place}/{}", property.as_str().unwrap_or_default()), "required, but missing")]
+        }
+        ValidationErrorKind::Type { kind } => one(wrong_type(&wanted(&format!("{kind:?}").to_lowercase(), &place), instance)),
         ValidationErrorKind::Enum { options } => {
             let options: Vec<String> = options.as_array().into_iter().flatten().map(shown).collect();
-            vec![Problem::new(at, format!("must be {}, not {}", options.join(" or "), shown(instance)))]
+            one(format!("must be {}, not {}", options.join(" or "), shown(instance)))
         }
         ValidationErrorKind::Pattern { pattern } => {
-            let name = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-            let rule =
-                if pattern == name { "be lower-case letters, digits and '-'".to_owned() } else { format!("match {pattern}") };
-            vec![Problem::new(at, format!("{} must {rule}", shown(instance)))]
+            let known = PATTERNS.iter().find(|(start, _)| pattern.starts_with(start));
+            let rule = known.map_or_else(|| format!("match {pattern}"), |(_, rule)| (*rule).to_owned());
+            one(format!("{} must {rule}", shown(instance)))
         }
-        ValidationErrorKind::MinItems { limit } => vec![Problem::new(at, format!("must have at least {limit} entry"))],
-        ValidationErrorKind::MaxItems { limit } => vec![Problem::new(at, format!("must have at most {limit} entries"))],
-        ValidationErrorKind::MinLength { .. } => vec![Problem::new(at, "must not be empty")],
-        ValidationErrorKind::MaxLength { limit } => vec![Problem::new(at, format!("must have at most {limit} characters"))],
-        _ => vec![Problem::new(at, error.to_string())],
+        ValidationErrorKind::Minimum { .. } if is_quantity(&place) => one(wrong_type("quantity such as 512Mi", instance)),
+        ValidationErrorKind::MinItems { limit } => one(format!("must have at least {limit} entry")),
+        ValidationErrorKind::MaxItems { limit } => one(format!("must have at most {limit} entries")),
+        ValidationErrorKind::MinLength { .. } => one("must not be empty".to_owned()),
+        ValidationErrorKind::MaxLength { limit } => one(format!("must have at most {limit} characters")),
+        _ => one(error.to_string()),
     }
 }
 
-fn wrong_type(kind: &impl std::fmt::Debug, instance: &Value) -> String {
-    let wanted = format!("{kind:?}").to_lowercase();
-    let (wanted, quoted) =
-        [("integer", ""), ("number", ""), ("boolean", ""), ("array", ""), ("object", ""), ("string", "quote")]
-            .into_iter()
-            .find(|(word, _)| wanted.contains(word))
-            .unwrap_or(("value of another type", ""));
+fn is_quantity(place: &str) -> bool {
+    place.ends_with("/sizeLimit") || place.contains("/limits/") || place.contains("/requests/")
+}
+
+/// The type that a field has, from what the schema's type looks like in words.
+fn wanted(types: &str, place: &str) -> String {
+    if types.contains("integer") && types.contains("string") {
+        return if is_quantity(place) { "quantity such as 512Mi" } else { "integer or a string" }.to_owned();
+    }
+    let known = ["integer", "number", "boolean", "array", "object", "string"];
+    known.into_iter().find(|word| types.contains(word)).unwrap_or("value of another type").to_owned()
+}
+
+fn wrong_type(wanted: &str, instance: &Value) -> String {
     let article = if wanted.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
     let scalar = matches!(instance, Value::Bool(_) | Value::Number(_));
-    let hint = if !quoted.is_empty() && scalar { ": put it in quotes" } else { "" };
+    let hint = if wanted == "string" && scalar { ": put it in quotes" } else { "" };
     format!("must be {article} {wanted}, not {}{hint}", shown(instance))
 }
 
@@ -220,11 +270,37 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn metadata_name(object: &Value) -> Option<Problem> {
-    match object.get("metadata").and_then(|metadata| metadata.get("name").or_else(|| metadata.get("generateName"))) {
-        Some(Value::String(name)) if !name.is_empty() => None,
-        Some(Value::String(_)) | None => Some(Problem::new("/metadata/name", "required, but missing")),
-        Some(other) => Some(Problem::new("/metadata/name", wrong_type(&"string", other))),
+/// One mistake, one line: of several things that are said of one field the most telling one, and nothing of what is inside a
+/// field that is of a wrong type.
+fn told_once(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let rank = |problem: &Problem| match problem.message.as_str() {
+        "must not be empty" => 0,
+        message if message.starts_with("must be \"") => 1,
+        message if message.starts_with("must be ") => 2,
+        _ => 3,
+    };
+    problems.sort_by(|a, b| (&a.pointer, rank(a)).cmp(&(&b.pointer, rank(b))));
+    problems.dedup_by(|a, b| a.pointer == b.pointer);
+    let wrong: Vec<String> =
+        problems.iter().filter(|problem| rank(problem) == 2).map(|problem| format!("{}/", problem.pointer)).collect();
+    problems.retain(|problem| !wrong.iter().any(|above| problem.pointer.starts_with(above)));
+    problems
+}
+
+/// An object needs a name, in one of these fields.
+fn name_problem(metadata: &Value, fields: &[&str]) -> Option<Problem> {
+    match fields.iter().find_map(|field| metadata.get(field)) {
+        None => Some(Problem::new("/metadata/name", "required, but missing")),
+        Some(Value::String(name)) if name.is_empty() => Some(Problem::new("/metadata/name", "must not be empty")),
+        Some(_) => None,
+    }
+}
+
+/// A rule about the object's own name stands at the root of the schema, where alone it can see it.
+fn rule_problem(path: &str, message: String) -> Problem {
+    match message.strip_prefix("metadata.name ") {
+        Some(message) if path.is_empty() => Problem::new("/metadata/name", message),
+        _ => Problem::new(pointer(path), message),
     }
 }
 

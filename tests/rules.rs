@@ -44,6 +44,7 @@ pub fn broken() -> Vec<(&'static str, Value)> {
             log(json!({"directory": "/lib64"})),
         ),
         ("a mount path cannot contain ':'", log(json!({"directory": "/a:b"}))),
+        ("a mount path cannot contain line breaks and other control characters", log(json!({"directory": "/a\n"}))),
         (
             "files are patterns below directory, such as *.log or audit/*.json: '.' and '..' cannot be part of them",
             log(json!({"directory": "/l", "files": ["../*.log"]})),

@@ -55,7 +55,8 @@ impl Input {
 
     /// The namespace of an object, as `kubectl apply` would see it.
     pub fn namespace<'a>(&'a self, object: &'a Value) -> &'a str {
-        object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or(&self.namespace)
+        let named = object.pointer("/metadata/namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
+        named.unwrap_or(&self.namespace)
     }
 
     /// `file:line: Kind namespace/name`, for messages.
@@ -64,8 +65,8 @@ impl Input {
         let object = self.object(place);
         let line = document.line(&format!("{}{field}", place.pointer));
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or("object");
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("(no name)");
-        format!("{}:{line}: {kind} {}/{name}", document.file, self.namespace(object))
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).filter(|name| !name.is_empty());
+        format!("{}:{line}: {kind} {}/{}", document.file, self.namespace(object), name.unwrap_or("(no name)"))
     }
 
     fn sort_in(&mut self, place: &Place, problems: &mut Vec<String>) {
@@ -86,17 +87,22 @@ impl Input {
             ));
             return;
         }
-        if let (true, Some(items)) = (kind.ends_with("List"), object.get("items").and_then(Value::as_array)) {
+        if let (true, Some(items)) = (kind.ends_with("List"), object.get("items")) {
+            let Some(items) = items.as_array() else {
+                let kind = if items.is_object() { "an object" } else { "a scalar" };
+                problems.push(format!("{}: items: must be an array, not {kind}", self.title(place, "/items")));
+                return;
+            };
             for index in 0..items.len() {
                 let pointer = format!("{}/items/{index}", place.pointer);
                 self.sort_in(&Place { document: place.document, pointer }, problems);
             }
             return;
         }
-        let found = if kind == "LogSidecar" && version.starts_with("logsidecar.dev/") {
+        let found = if kind == "LogSidecar" || version.starts_with("logsidecar.dev/") {
             let found = validate::log_sidecar(object);
             if found.is_empty() {
-                match serde_json::from_value(object.clone()) {
+                match serde_json::from_value(validate::without_nulls(object)) {
                     Ok(sidecar) => self.sidecars.push((place.clone(), sidecar)),
                     Err(error) => problems.push(format!("{}: {error}", self.title(place, ""))),
                 }
@@ -134,12 +140,15 @@ impl Input {
 fn documents(filenames: &[String]) -> Result<Vec<Document>, Failure> {
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for filename in filenames {
-        match contents(filename) {
-            Ok(files) => {
-                for (name, bytes) in files {
-                    match manifest::read(&name, &bytes) {
-                        Ok(read) => documents.extend(read),
-                        Err(error) => problems.push(error.to_string()),
+        match paths(filename) {
+            Ok(paths) => {
+                for path in paths {
+                    match contents(&path) {
+                        Ok(bytes) => match manifest::read(&path, &bytes) {
+                            Ok(read) => documents.extend(read),
+                            Err(error) => problems.push(error.to_string()),
+                        },
+                        Err(error) => problems.push(format!("{path}: cannot read: {error}")),
                     }
                 }
             }
@@ -149,21 +158,22 @@ fn documents(filenames: &[String]) -> Result<Vec<Document>, Failure> {
     if problems.is_empty() { Ok(documents) } else { Err(Failure::Input(problems)) }
 }
 
-fn contents(filename: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
-    if filename == "-" {
-        return Ok(vec![("-".to_owned(), limited(io::stdin().lock())?)]);
+/// The manifests that a name stands for: itself, or those in the directory of that name.
+fn paths(filename: &str) -> io::Result<Vec<String>> {
+    if filename == "-" || !Path::new(filename).is_dir() {
+        return Ok(vec![filename.to_owned()]);
     }
-    let path = Path::new(filename);
-    if !path.is_dir() {
-        return Ok(vec![(filename.to_owned(), limited(fs::File::open(path)?)?)]);
-    }
-    let mut files: Vec<_> = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> = fs::read_dir(filename)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json"));
     files.sort();
     if files.is_empty() {
         return Err(io::Error::other("the directory has no .yaml, .yml or .json file"));
     }
-    files.into_iter().map(|path| Ok((path.display().to_string(), limited(fs::File::open(&path)?)?))).collect()
+    Ok(files.into_iter().map(|path| path.display().to_string()).collect())
+}
+
+fn contents(path: &str) -> io::Result<Vec<u8>> {
+    if path == "-" { limited(io::stdin().lock()) } else { limited(fs::File::open(path)?) }
 }
 
 /// One byte more than the limit is enough to see that it is exceeded.

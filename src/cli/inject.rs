@@ -16,6 +16,7 @@ use crate::{
     plan::{
         self, Claim, Effect, Evidence, Ledger, Owned, Plan, Setting, Stance, Subject,
         claim::{Known, Labelled, Phase, claims, matches},
+        ledger::ParseLedgerError,
         object::{embed, ledger_text},
     },
     shipper::Images,
@@ -155,7 +156,11 @@ fn ledger(input: &Input, place: &Place) -> Result<Option<Ledger>, String> {
     let Some(text) = ledger_text(input.object(place)) else { return Ok(None) };
     Ledger::parse(text).map(Some).map_err(|error| {
         let at = format!("/metadata/annotations/{}", LEDGER_ANNOTATION.replace('/', "~1"));
-        format!("{}: {error}: correct it, or take out by hand what was put in", input.title(place, &at))
+        let remedy = match error {
+            ParseLedgerError::Shape(_) => "correct it, or take out by hand what was put in",
+            ParseLedgerError::Version(_) => "use a newer logsidecar",
+        };
+        format!("{}: {error}: {remedy}", input.title(place, &at))
     })
 }
 
@@ -192,25 +197,28 @@ impl Place {
 
 /// All documents in their order: those that did not change as they were written, comments and all.
 fn output(input: &mut Input, changed: &Changed, left_out: &[Place]) -> String {
-    let mut texts = Vec::new();
+    let mut out = String::new();
     for (index, document) in input.documents.iter_mut().enumerate() {
         let gone: Vec<&str> =
             left_out.iter().filter(|place| place.document == index).map(|place| place.pointer.as_str()).collect();
         if gone.contains(&"") {
             continue;
         }
-        let is_changed = changed.0.iter().any(|(place, _)| place.document == index);
-        if gone.is_empty() && !is_changed {
-            let newline = if document.text.ends_with('\n') { "" } else { "\n" };
-            texts.push(format!("{}{newline}", document.text));
+        if !out.is_empty() {
+            out.push_str(if out.ends_with('\n') { "" } else { "\n" });
+            // Directives belong before the marker of their document.
+            out.push_str(if document.text.starts_with('%') { "...\n" } else { "---\n" });
+        }
+        if gone.is_empty() && !changed.0.iter().any(|(place, _)| place.document == index) {
+            out.push_str(&document.text);
             continue;
         }
         for pointer in gone.iter().rev() {
             remove_item(&mut document.value, pointer);
         }
-        texts.push(manifest::write(&document.value));
+        out.push_str(&manifest::write(&document.value));
     }
-    texts.join("---\n")
+    out
 }
 
 fn remove_item(document: &mut Value, pointer: &str) {

@@ -1,10 +1,22 @@
 //! A YAML value that knows the line of each of its parts.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
+
+/// How deep values may be nested. Kubernetes' own objects need about 30; each level takes a few stack frames.
+const DEPTH: usize = 100;
+
+/// How much text a document may hold once its aliases are expanded, in bytes.
+const EXPANDED: usize = 2 * super::LIMIT;
+
+/// How many parts of a document aliases may stand for.
+const REPLAYED: usize = 200_000;
+
+/// Begins an error of ours that brings its own line: the parser knows none for what is found wrong after it was read.
+const LINE: &str = "line ";
 
 /// A value and its line in the document, counted from 1.
 #[derive(Debug)]
@@ -23,15 +35,68 @@ enum Content {
 /// Parses one document; the error is its line and message.
 pub(super) fn parse(text: &str) -> Result<Node, (usize, String)> {
     // Legacy octal: `defaultMode: 0644` means 420 to everything that reads manifests.
-    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false, budget: None };
+    let options = serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        with_snippet: false,
+        budget: None,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: REPLAYED },
+    };
+    SPENT.set(Spent::default());
     let node: Spanned<Content> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let line = error.location().map_or(1, |location| location.line());
         let message = error.without_snippet().to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
-        let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
-        (usize::try_from(line).unwrap_or(1), message.to_owned())
+        if let Some((line, message)) = message.strip_prefix(LINE).and_then(|rest| rest.split_once(": ")) {
+            return (line.parse().unwrap_or(1), explain(message));
+        }
+        let line = error.location().map_or(1, |location| location.line());
+        (usize::try_from(line).unwrap_or(1), explain(&message))
     })?;
     Ok(node.into())
+}
+
+/// The parser speaks to programmers.
+fn explain(message: &str) -> String {
+    let known = [
+        ("recursion limit exceeded", "nested too deeply"),
+        ("nested too deeply", "nested too deeply"),
+        ("alias replay", "aliases expand to too much: write out what they stand for"),
+        ("aliases expand", "aliases expand to too much: write out what they stand for"),
+        ("recursive references require", "an anchor cannot be used inside itself"),
+        ("multiple YAML documents detected", "write --- before the next document"),
+    ];
+    if let Some((_, told)) = known.iter().find(|(start, _)| message.starts_with(start)) {
+        return (*told).to_owned();
+    }
+    let message = message.split(" at line ").next().unwrap_or_default();
+    message.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned()
+}
+
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    depth: usize,
+    bytes: usize,
+}
+
+thread_local! {
+    /// What the document that this thread is reading has used up: a `Deserialize` has nowhere else to keep it.
+    static SPENT: Cell<Spent> = const { Cell::new(Spent { depth: 0, bytes: 0 }) };
+}
+
+fn spend<E: de::Error>(depth: usize, bytes: usize) -> Result<(), E> {
+    let Spent { depth: before, bytes: used } = SPENT.get();
+    let spent = Spent { depth: before + depth, bytes: used + bytes };
+    SPENT.set(spent);
+    if spent.depth > DEPTH {
+        return Err(E::custom("nested too deeply"));
+    }
+    if spent.bytes > EXPANDED {
+        return Err(E::custom("aliases expand to too much: write out what they stand for"));
+    }
+    Ok(())
+}
+
+fn rise() {
+    let Spent { depth, bytes } = SPENT.get();
+    SPENT.set(Spent { depth: depth.saturating_sub(1), bytes });
 }
 
 impl Node {
@@ -67,6 +132,20 @@ impl Node {
 impl From<Spanned<Content>> for Node {
     fn from(Spanned { value, referenced, defined: _ }: Spanned<Content>) -> Self {
         Self { line: usize::try_from(referenced.line()).unwrap_or(1), content: value }
+    }
+}
+
+impl Content {
+    /// A key as JSON has it; `on: 1` is `"true": 1` to kubectl, too.
+    fn into_key<E: de::Error>(self, line: usize) -> Result<String, E> {
+        let refused = |what: &str| Err(E::custom(format_args!("{LINE}{line}: a key must be text, not {what}")));
+        match self {
+            Self::Scalar(Value::String(text)) => Ok(text),
+            Self::Scalar(Value::Null) => refused("null"),
+            Self::Scalar(other) => Ok(other.to_string()),
+            Self::List(_) => refused("a list"),
+            Self::Map(_) => refused("an object"),
+        }
     }
 }
 
@@ -112,25 +191,30 @@ impl<'de> Visitor<'de> for ContentVisitor {
         Ok(Content::Scalar(if whole { Value::from(value as i64) } else { Value::from(value) }))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Content, E> {
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Content, E> {
+        spend(0, value.len())?;
         Ok(Content::Scalar(value.into()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Content, A::Error> {
+        spend(1, 0)?;
         let mut list = Vec::new();
         while let Some(item) = items.next_element::<Spanned<Content>>()? {
             list.push(item.into());
         }
+        rise();
         Ok(Content::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Content, A::Error> {
+        spend(1, 0)?;
         let mut map = Vec::new();
-        while let Some((key, value)) = entries.next_entry::<Spanned<String>, Spanned<Content>>()? {
+        while let Some((key, value)) = entries.next_entry::<Spanned<Content>, Spanned<Content>>()? {
             // People look for a field where its name is: a block scalar or a nested map begins on a later line.
             let line = usize::try_from(key.referenced.line()).unwrap_or(1);
-            map.push((key.value, Node { line, content: value.value }));
+            map.push((key.value.into_key(line)?, Node { line, content: value.value }));
         }
+        rise();
         Ok(Content::Map(map))
     }
 }

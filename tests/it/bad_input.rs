@@ -573,7 +573,7 @@ fn what_would_exhaust_the_machine_is_refused_quickly() {
             "-:3: not valid YAML: nested too deeply".to_owned(),
         ),
     ]);
-    assert!(begun.elapsed() < Duration::from_mins(1), "took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(120), "took {:?}", begun.elapsed());
 }
 
 #[test]

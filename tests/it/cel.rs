@@ -18,7 +18,8 @@ fn every_rule_refuses_its_bad_object_offline() {
     }
     let (message, name) = rules::NAME;
     let said = refusal(name, &json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/l"}]}));
-    assert!(said.contains(message), "{said}");
+    let (field, rule) = message.split_once(' ').expect("it begins with the field");
+    assert_eq!(said, format!("error: -:1: LogSidecar default/{name}: {field}: {rule}\n"));
 }
 
 #[test]

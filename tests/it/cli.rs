@@ -55,7 +55,9 @@ fn help_is_data_and_shows_an_example() {
 
 #[test]
 fn the_example_in_the_help_of_validate_works_here() {
-    let Run { stdout, stderr, code } = run(&["validate", "-f", "examples/"], b"");
+    let help = run(&["validate", "--help"], b"").stdout;
+    let example = help.lines().find_map(|line| line.trim().strip_prefix("logsidecar ")).expect("an example");
+    let Run { stdout, stderr, code } = run(&example.split(' ').collect::<Vec<_>>(), b"");
     assert_eq!((stderr.as_str(), code, stdout.is_empty()), ("", Some(0), false));
 }
 
@@ -199,14 +201,13 @@ fn a_size_limit_may_be_any_quantity_that_an_api_server_takes() {
 #[test]
 fn plain_words_and_numbers_are_read_as_kubectl_reads_them() {
     // What `kubectl label --local` of version 1.32 makes of them.
-    let words = "[y, N, yes, oN, off, tRUE, TRUE, ~, 0644, 0899, 0o17, 0x1F, 0b101, 1_000, 12:30, 1e3, .5, 1.0, 1.10, -0, +1, 08, 2001-01-01, =]";
+    let words =
+        "[y, N, yes, off, TRUE, ~, 0644, 0899, 0o17, 0x1F, 0b101, 1_000, 12:30, 1e3, .5, 1.0, 1.10, -0, +1, 08, 2001-01-01, =]";
     let expected = json!([
         true,
         false,
         true,
-        "oN",
         false,
-        "tRUE",
         true,
         null,
         420,
@@ -391,7 +392,7 @@ fn uninject_gives_back_the_values_of_what_was_written_in_another_style() {
         values(DEPLOYMENT)[0].to_string(),
         DEPLOYMENT.replace("name: web", "name: 'web' # the shop\n  annotations: # none\n"),
         format!("%YAML 1.1\n---\n{DEPLOYMENT}      volumes: [ ]\n      hostNetwork: off\n      priority: 0644\n"),
-        format!("{DEPLOYMENT}        resources: &small {{limits: {{cpu: .5, memory: 1Gi}}}}\n      x: {{<<: *small, y: 1}}\n"),
+        format!("{DEPLOYMENT}        resources: &small {{limits: {{cpu: .5, memory: 1Gi}}}}\n      x: {{<<: *small, z: 1}}\n"),
         DEPLOYMENT.replace('\n', "\r\n"),
     ];
     for text in table {
