@@ -26,7 +26,7 @@ pub struct Setting<'a> {
 
 /// What goes in, in the order in which it has to be put.
 #[derive(Debug)]
-pub(super) struct Items {
+pub(super) struct Contribution {
     pub items: Vec<(Key, Value)>,
     /// Volumes and mounts of others that the sidecar uses.
     pub uses: Vec<Key>,
@@ -94,7 +94,7 @@ pub(super) fn items(
     sidecars: &[&str],
     setting: Setting<'_>,
     free: impl Fn(&Key) -> bool,
-) -> Result<Items, Refusal> {
+) -> Result<Contribution, Refusal> {
     let sidecar = spec.sidecar.as_ref();
     let key = container_key(name, spec);
     let native = placement(sidecar) == Placement::Native;
@@ -147,7 +147,7 @@ pub(super) fn items(
     }
     let container = assemble(container_name(&key), container, mounts, env)?;
     items.push((key, Value::Object(container)));
-    Ok(Items { items, uses, warnings })
+    Ok(Contribution { items, uses, warnings })
 }
 
 fn container_name(key: &Key) -> &str {
