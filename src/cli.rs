@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{api, controller, manifest, shipper::Images};
+use crate::{api, controller, manifest, options::ImageOptions};
 
 /// Gives existing workloads a log sidecar, and takes out exactly what it put in.
 #[derive(Parser, Debug)]
@@ -64,20 +64,6 @@ struct Inject {
     files: Files,
     #[command(flatten)]
     images: ImageOptions,
-}
-
-/// The images of shippers.
-#[derive(Args, Clone, Debug)]
-pub struct ImageOptions {
-    /// The image of the `tail` shipper.
-    #[arg(long, env = "LOGSIDECAR_TAIL_IMAGE", default_value_t = Images::default().tail, value_name = "IMAGE")]
-    tail_image: String,
-}
-
-impl From<ImageOptions> for Images {
-    fn from(ImageOptions { tail_image }: ImageOptions) -> Self {
-        Self { tail: tail_image }
-    }
 }
 
 /// Why a command failed; told to the user as it is.

@@ -8,6 +8,7 @@
 
 mod apply;
 mod cache;
+mod context;
 mod events;
 mod health;
 mod observe;
@@ -18,44 +19,26 @@ mod sidecar;
 mod workload;
 
 use std::{
-    collections::BTreeSet,
     net::SocketAddr,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use clap::Args;
 use futures::FutureExt;
-use kube::{Api, Client, api::PartialObjectMeta};
+use kube::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
 
-use self::{
-    cache::{Cache, Sidecar, SidecarKey},
-    events::Events,
-    outcomes::Outcomes,
-    queue::{Next, Queue},
-    reconcile::{Memories, Memory},
-    workload::{Workload, WorkloadKey},
-};
+use self::{context::Context, queue::Next};
 use crate::{
-    api::{LogSidecar, Reason},
-    cli::ImageOptions,
     kind::Kind,
-    plan::claim::{Labelled, matches},
-    shipper::Images,
-    status::Outcome,
+    options::ImageOptions,
     telemetry::{self, LogFormat},
 };
-
-/// How long outcomes gather before the status of a `LogSidecar` is written.
-const DEBOUNCE: Duration = Duration::from_millis(300);
 
 /// How long work in progress may take after SIGTERM; a pod has 30 s by default.
 const GRACE: Duration = Duration::from_secs(20);
@@ -199,154 +182,4 @@ async fn guarded(key: &impl std::fmt::Display, work: impl Future<Output = Next>)
         tracing::error!(%key, "a bug in logsidecar: the work on this object panicked");
         Next::Backoff
     })
-}
-
-/// What all parts of the controller share.
-struct Context {
-    client: Client,
-    images: Images,
-    native_sidecars: bool,
-    cache: Cache,
-    workloads: Queue<WorkloadKey>,
-    sidecars: Queue<SidecarKey>,
-    outcomes: Outcomes,
-    memories: Memories,
-    events: Events,
-    /// The kinds whose first list is complete.
-    complete: Mutex<BTreeSet<String>>,
-    is_complete: tokio::sync::watch::Sender<bool>,
-    /// Whether the queue has been empty once since the start.
-    seen_all: AtomicBool,
-}
-
-impl Context {
-    fn new(client: Client, images: Images, native_sidecars: bool) -> Self {
-        Self {
-            events: Events::new(client.clone()),
-            client,
-            images,
-            native_sidecars,
-            cache: Cache::default(),
-            workloads: Queue::new(),
-            sidecars: Queue::new(),
-            outcomes: Outcomes::default(),
-            memories: Memories::default(),
-            complete: Mutex::default(),
-            is_complete: tokio::sync::watch::channel(false).0,
-            seen_all: AtomicBool::new(false),
-        }
-    }
-
-    fn memories(&self) -> MutexGuard<'_, std::collections::HashMap<String, Memory>> {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn synced(&self, kind: &str) {
-        let mut complete = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
-        if complete.insert(kind.to_owned()) {
-            tracing::info!(kind, "watching");
-        }
-        if complete.len() == Kind::IN_CLUSTER.len() + 1 && !self.is_complete.send_replace(true) && self.workloads.is_idle() {
-            self.seen_all.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn is_synced(&self) -> bool {
-        *self.is_complete.borrow()
-    }
-
-    async fn until_synced(&self) {
-        // The sender lives as long as the context.
-        drop(self.is_complete.subscribe().wait_for(|complete| *complete).await);
-    }
-
-    /// Whether every workload has been looked at since the start.
-    fn has_seen_all(&self) -> bool {
-        self.seen_all.load(Ordering::Relaxed)
-    }
-
-    fn workload_changed(&self, workload: Workload) {
-        let key = workload.key.clone();
-        let concerns_us = workload.ledger.is_some() || !self.cache.sidecars_in(&key.namespace).is_empty();
-        self.cache.keep_workload(workload);
-        if concerns_us {
-            self.workloads.add(key);
-        }
-    }
-
-    fn workload_gone(&self, key: &WorkloadKey) {
-        self.cache.drop_workload(key);
-        self.workloads.add(key.clone());
-    }
-
-    fn sidecar_changed(&self, sidecar: Sidecar) {
-        let key = sidecar.key.clone();
-        let now = (sidecar.uid.clone(), sidecar.generation, sidecar.phase);
-        let spec = sidecar.spec.clone().ok();
-        let before = self.cache.keep_sidecar(sidecar);
-        if before.is_none_or(|before| (before.uid.clone(), before.generation, before.phase) != now) {
-            let outcomes = self.outcomes.of(&now.0);
-            for workload in self.cache.workloads_in(&key.namespace) {
-                let labelled =
-                    Labelled { kind: workload.key.target.kind, name: &workload.key.target.name, labels: &workload.labels };
-                let matched = spec.as_ref().is_some_and(|spec| matches(&spec.target, labelled));
-                if matched {
-                    self.outcomes.set_first(&now.0, &workload.key.target, Outcome::new(Reason::Pending, false));
-                }
-                if matched || workload.ledger.is_some() || outcomes.contains_key(&workload.key.target) {
-                    self.workloads.add(workload.key.clone());
-                }
-            }
-        }
-        self.sidecars.add(key);
-    }
-
-    fn sidecar_gone(&self, key: &SidecarKey) {
-        if let Some(sidecar) = self.cache.drop_sidecar(key) {
-            self.outcomes.forget(&sidecar.uid);
-        }
-        for workload in self.cache.workloads_in(&key.namespace) {
-            if workload.ledger.is_some() {
-                self.workloads.add(workload.key.clone());
-            }
-        }
-    }
-
-    /// Notes what a look at a workload found for a `LogSidecar`; its status follows.
-    fn note(&self, sidecar: &Sidecar, workload: &WorkloadKey, outcome: Option<Outcome>) {
-        if self.outcomes.set(&sidecar.uid, &workload.target, outcome).0 {
-            self.sidecars.add_after(sidecar.key.clone(), DEBOUNCE);
-        }
-    }
-
-    /// Publishes an Event in the background: nobody waits for it.
-    fn tell(self: &Arc<Self>, workload: &Arc<Workload>, sidecar: &str, reason: Reason, note: String) {
-        let (context, workload) = (self.clone(), workload.clone());
-        let sidecar = SidecarKey { namespace: workload.key.namespace.clone(), name: sidecar.to_owned() };
-        tokio::spawn(async move { context.events.publish(&workload, &sidecar, reason, note).await });
-    }
-
-    /// Whether the API server has just the version of a `LogSidecar` that the cache has.
-    async fn is_current(&self, namespace: &str, name: &str) -> bool {
-        let key = SidecarKey { namespace: namespace.to_owned(), name: name.to_owned() };
-        let Some(cached) = self.cache.sidecar(&key) else { return false };
-        matches!(self.ask(namespace, name).await, Ok(live) if live.metadata.resource_version.as_deref() == Some(&cached.version))
-    }
-
-    /// Whether the API server has no `LogSidecar` of that name and uid.
-    async fn is_gone(&self, namespace: &str, name: &str, uid: Option<&str>) -> bool {
-        match self.ask(namespace, name).await {
-            Ok(live) => uid.is_some() && live.metadata.uid.as_deref() != uid,
-            // A 404 that does not name the kind says that the CRD is not served, and nothing about the object.
-            Err(kube::Error::Api(status)) => {
-                status.code == 404 && status.details.as_ref().is_some_and(|details| details.kind == "logsidecars")
-            }
-            Err(_) => false,
-        }
-    }
-
-    async fn ask(&self, namespace: &str, name: &str) -> kube::Result<PartialObjectMeta<LogSidecar>> {
-        let api: Api<LogSidecar> = Api::namespaced(self.client.clone(), namespace);
-        api.get_metadata(name).await
-    }
 }

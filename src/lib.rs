@@ -9,7 +9,8 @@
 //!      one guarded JSON patch, status                   YAML on stdout
 //! ```
 //!
-//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`merge`], [`shipper`].
+//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`merge`], [`shipper`], [`status`],
+//! [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
 
 pub mod api;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod controller;
 pub mod kind;
 pub mod manifest;
 pub mod merge;
+pub mod options;
 pub mod plan;
 pub mod shipper;
 pub mod status;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
 
-use super::Context;
+use super::context::Context;
 
 /// Serves both until the task is dropped.
 pub(super) async fn serve(context: Arc<Context>, address: SocketAddr) -> std::io::Result<()> {

@@ -13,7 +13,7 @@ use kube::{
 };
 use tokio::time::Instant;
 
-use super::{Context, cache::Sidecar, workload::Workload};
+use super::{cache::Sidecar, context::Context, workload::Workload};
 use crate::{api::LogSidecar, kind::Kind};
 
 /// Watches the workloads of one kind until the task is dropped.

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Context,
     apply::{self, Mode, apply},
     cache::Sidecar,
+    context::Context,
     queue::Next,
     workload::{Workload, WorkloadKey},
 };

@@ -10,9 +10,9 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    Context,
     apply::TIMEOUT,
     cache::{Sidecar, SidecarKey},
+    context::Context,
     queue::Next,
 };
 use crate::{

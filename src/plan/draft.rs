@@ -1,0 +1,188 @@
+//! A plan in the making: claims are settled one after the other, each on what those before it have left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    Claim, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, Verdict, Warning,
+    held::Held,
+    ledger::{self, Entry, Origin},
+    normal::{digest, normal},
+    sidecar,
+    strip::strip,
+};
+use crate::api::{LogSidecarSpec, Reason};
+
+/// A plan in the making.
+pub(super) struct Draft<'a> {
+    pub subject: &'a Subject<'a>,
+    pub ledger: Option<&'a Ledger>,
+    pub foreign: bool,
+    pub sidecars: Vec<String>,
+    /// The template without what is being replanned, with what has been planned so far.
+    pub pod: Value,
+    pub stripped: BTreeSet<Key>,
+    /// What has been planned so far.
+    pub wanted: Vec<(Key, Value)>,
+    pub entries: Vec<Entry>,
+}
+
+impl Draft<'_> {
+    /// Those that are in the template already go first, so that a newcomer never displaces them.
+    pub fn finish(mut self, claims: usize, held: Vec<Held<'_>>) -> Plan {
+        let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
+        let mut order: Vec<(usize, Held<'_>)> = held.into_iter().enumerate().collect();
+        order.sort_by_key(|(index, held)| (held.ours.is_empty(), *index));
+        let mut handed_over: BTreeSet<Key> = BTreeSet::new();
+        for (index, held) in order {
+            handed_over.extend(held.lost.iter().cloned());
+            let result = self.settle(&held);
+            let Claim { name, uid, stance: _ } = held.claim;
+            verdicts.insert(index, Verdict { name: name.to_owned(), uid: uid.map(str::to_owned), result });
+        }
+        let (template, blank, left) = self.template();
+        handed_over.extend(left);
+        let ledger = self.new_ledger(blank);
+        handed_over.retain(|key| {
+            key.get(&template).is_some()
+                && ledger.as_ref().is_none_or(|ledger| !ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)))
+        });
+        Plan {
+            template,
+            ledger,
+            verdicts: verdicts.into_values().take(claims).collect(),
+            handed_over: handed_over.into_iter().collect(),
+        }
+    }
+
+    fn settle(&mut self, held: &Held<'_>) -> Result<Effect, Refusal> {
+        match held.claim.stance {
+            Stance::Apply(spec) => match self.apply(held, spec) {
+                Ok(warnings) => Ok(Effect::Applied(warnings)),
+                Err(refusal) => {
+                    self.keep(held);
+                    Err(refusal)
+                }
+            },
+            Stance::Keep(reason) => {
+                self.keep(held);
+                Ok(Effect::Kept(reason))
+            }
+            Stance::Remove(_) => {
+                if !held.is_replanned() {
+                    self.keep(held);
+                }
+                Ok(Effect::Removed)
+            }
+            Stance::Orphan => Ok(Effect::Orphaned),
+        }
+    }
+
+    fn apply(&mut self, held: &Held<'_>, spec: &LogSidecarSpec) -> Result<Vec<Warning>, Refusal> {
+        let name = held.claim.name;
+        let sidecars: Vec<&str> = self.sidecars.iter().map(String::as_str).collect();
+        let planned =
+            sidecar::items(&self.pod, (name, spec), &sidecars, self.subject.setting, |key| self.stripped.contains(key));
+        let planned = planned.map_err(|refusal| self.explain(refusal, spec, name))?;
+        // What another `LogSidecar` put in and this one uses belongs to both, so that it stays until the last of them goes.
+        let shared = self.wanted.iter().filter(|(key, _)| planned.uses.contains(key));
+        let entry = Entry {
+            name: name.to_owned(),
+            // The entry of a manifest stays as the manifest has it: whoever applies that again finds nothing changed.
+            uid: match held.entry {
+                Some(entry) if held.origin == Origin::File => entry.uid.clone(),
+                Some(_) | None => held.claim.uid.map(str::to_owned),
+            },
+            origin: held.origin,
+            renderer: sidecar::RENDERER,
+            items: planned.items.iter().chain(shared).map(|(key, item)| (key.clone(), digest(key, item))).collect(),
+        };
+        let mut ledger = Ledger::new(self.subject.uid);
+        ledger.sidecars = self.entries.iter().chain([&entry]).cloned().collect();
+        if ledger.text().is_some_and(|text| text.len() > ledger::LIMIT) {
+            return Err(Refusal::new(
+                Reason::LedgerTooLarge,
+                "too many log directories on one workload: use fewer LogSidecars",
+            ));
+        }
+        for (key, item) in planned.items {
+            key.put(&mut self.pod, item.clone());
+            self.wanted.push((key, item));
+        }
+        self.entries.push(entry);
+        Ok(planned.warnings)
+    }
+
+    /// A name that is taken by the items of a foreign ledger needs another remedy than one that the owner took.
+    fn explain(&self, refusal: Refusal, spec: &LogSidecarSpec, name: &str) -> Refusal {
+        let container = sidecar::container_key(name, spec);
+        let copied = self
+            .subject
+            .ledger
+            .filter(|_| self.foreign)
+            .is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(&container)));
+        if refusal.reason == Reason::ContainerNameTaken && copied {
+            let message = "the template is a copy of another workload and carries what was put in there: clean its manifest with `logsidecar uninject`";
+            return Refusal::new(Reason::ForeignLedger, message);
+        }
+        refusal
+    }
+
+    /// Leaves the items of a claim as they are, and the entry with them.
+    fn keep(&mut self, held: &Held<'_>) {
+        let Some(entry) = held.entry else { return };
+        let mut entry = entry.clone();
+        entry.items.retain(|key, _| held.ours.contains(key));
+        for key in entry.items.keys() {
+            if let Some(item) = key.get(self.subject.template) {
+                key.put(&mut self.pod, item.clone());
+                self.wanted.push((key.clone(), item.clone()));
+            }
+        }
+        if !entry.items.is_empty() {
+            self.entries.push(entry);
+        }
+    }
+
+    /// The live template with what is wanted in and what is not out; the blank lists that had to be filled; the volumes that
+    /// had to stay because somebody else mounts them.
+    ///
+    /// An item that is already there in another spelling stays as it is: a plan for a converged workload equals it.
+    fn template(&self) -> (Value, BTreeMap<String, Value>, Vec<Key>) {
+        let wanted: BTreeSet<&Key> = self.wanted.iter().map(|(key, _)| key).collect();
+        let unwanted: BTreeSet<Key> = self.stripped.iter().filter(|key| !wanted.contains(key)).cloned().collect();
+        let mut blank = self.ledger.map(|ledger| ledger.blank.clone()).unwrap_or_default();
+        let mut template = self.subject.template.clone();
+        for (key, item) in &self.wanted {
+            if key.get(&template).is_some_and(|live| normal(key, live) == normal(key, item)) {
+                continue;
+            }
+            if let Some(list) = key.holder_mut(&mut template).and_then(|holder| holder.get(key.list_name()))
+                && (list.is_null() || list.as_array().is_some_and(Vec::is_empty))
+            {
+                blank.insert(key.list_path(), list.clone());
+            }
+            key.put(&mut template, item.clone());
+        }
+        // Only now, as a container that has just been replaced may have been the last to mount a volume.
+        template = strip(&template, &unwanted, &blank);
+        let left = unwanted.into_iter().filter(|key| key.get(&template).is_some()).collect();
+        let filled: BTreeSet<String> = self.wanted.iter().map(|(key, _)| key.list_path()).collect();
+        blank.retain(|path, _| filled.contains(path));
+        (template, blank, left)
+    }
+
+    fn new_ledger(&self, blank: BTreeMap<String, Value>) -> Option<Ledger> {
+        if self.foreign && self.entries.is_empty() {
+            return self.subject.ledger.cloned();
+        }
+        let from_file = self.ledger.is_some_and(|ledger| ledger.workload.is_none())
+            && self.entries.iter().all(|entry| entry.origin == Origin::File);
+        let mut ledger = Ledger::new(self.subject.uid.filter(|_| !from_file));
+        ledger.sidecars.clone_from(&self.entries);
+        ledger.sidecars.sort_by(|a, b| a.name.cmp(&b.name));
+        ledger.blank = blank;
+        (!ledger.sidecars.is_empty()).then_some(ledger)
+    }
+}

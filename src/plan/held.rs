@@ -1,0 +1,118 @@
+//! What a claim has in the template already: which items are ours, and which have become somebody else's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    Claim, Key, Ledger, Stance, Subject,
+    ledger::{Entry, Origin},
+    normal::{digest, normal},
+    sidecar,
+    strip::strip,
+    volume,
+};
+use crate::api::{Log, LogSidecarSpec};
+
+/// One claim, with what it has in the template already.
+pub(super) struct Held<'a> {
+    pub claim: Claim<'a>,
+    pub entry: Option<&'a Entry>,
+    /// Items of the template that are ours and this claim's.
+    pub ours: BTreeSet<Key>,
+    /// Items that the ledger names and that are somebody else's now.
+    pub lost: Vec<Key>,
+    pub origin: Origin,
+    offline: bool,
+}
+
+impl<'a> Held<'a> {
+    /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so. An item that
+    /// no ledger names is ours if `managedFields` say so, or adopted if it is exactly what would be put in.
+    pub fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, claim: &Claim<'a>) -> Self {
+        let entry = ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid));
+        let offline = subject.uid.is_none();
+        let origin = if offline { Origin::File } else { Origin::Controller };
+        let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };
+        if let Some(entry) = entry {
+            held.origin = entry.origin;
+            for (key, expected) in &entry.items {
+                match key.get(subject.template) {
+                    Some(item) if digest(key, item) == *expected || subject.owned.contains(key) => {
+                        held.ours.insert(key.clone());
+                    }
+                    Some(_) => held.lost.push(key.clone()),
+                    None => {}
+                }
+            }
+        } else if let Stance::Apply(spec) = claim.stance {
+            held.adopt(subject, ledger, spec);
+        }
+        held
+    }
+
+    /// Finds again what was put in before the ledger was lost, or what `inject` put into a manifest that lost its annotation.
+    fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &LogSidecarSpec) {
+        let names = sidecar_names(&[self.claim], None);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut candidates = self.candidates(subject.template, spec, &names);
+        let is_named =
+            |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
+        candidates.retain(|key| key.get(subject.template).is_some() && !is_named(key));
+        let owned: BTreeSet<Key> = candidates.iter().filter(|key| subject.owned.contains(key)).cloned().collect();
+        if !owned.is_empty() {
+            self.ours = owned;
+            return;
+        }
+        let pod = strip(subject.template, &candidates, &BTreeMap::new());
+        let planned = sidecar::items(&pod, (self.claim.name, spec), &names, subject.setting, |_| true);
+        let equal =
+            |(key, item): &(Key, Value)| key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item));
+        if planned.is_ok_and(|planned| planned.items.iter().all(equal)) {
+            self.ours = candidates;
+            self.origin = Origin::File;
+        }
+    }
+
+    /// Where the items of a spec would be. A mount of an existing volume is not among them: it may be the owner's own.
+    fn candidates(&self, template: &Value, spec: &LogSidecarSpec, names: &[&str]) -> BTreeSet<Key> {
+        let mut candidates = BTreeSet::from([sidecar::container_key(self.claim.name, spec)]);
+        let own = |log: &&Log| log.volume.as_ref().is_none_or(|volume| volume.existing.is_none());
+        for log in spec.logs.iter().filter(own) {
+            let Ok(writer) = sidecar::writer(template, log, names) else { continue };
+            let volume = volume::volume_name(log, writer);
+            let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
+            if mount.get(template).is_some_and(|mount| mount["name"] == volume.as_str()) {
+                candidates.extend([mount, Key::Volume(volume)]);
+            }
+        }
+        candidates
+    }
+
+    pub fn is_replanned(&self) -> bool {
+        match self.claim.stance {
+            Stance::Apply(_) => true,
+            // A manifest that holds them would only bring them back; offline, the manifest is what is being changed.
+            Stance::Remove(_) => self.origin == Origin::Controller || self.offline,
+            Stance::Keep(_) | Stance::Orphan => false,
+        }
+    }
+}
+
+/// The names of all containers that are or were put in: none of them is the pod's own.
+pub(super) fn sidecar_names(claims: &[Claim<'_>], ledger: Option<&Ledger>) -> Vec<String> {
+    let ledger = ledger.into_iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned());
+    let claims = claims.iter().filter_map(|claim| match claim.stance {
+        Stance::Apply(spec) => Some(sidecar::container_key(claim.name, spec)),
+        Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
+    });
+    let mut names: Vec<String> = ledger
+        .chain(claims)
+        .filter_map(|key| match key {
+            Key::InitContainer(name) | Key::Container(name) => Some(name),
+            Key::Volume(_) | Key::Mount { .. } => None,
+        })
+        .collect();
+    names.dedup();
+    names
+}
