@@ -6,7 +6,7 @@
 //! * [`claim`]: which LogSidecars want what of a workload
 //! * `held`, `draft`: what a claim has in the template already; claims settled one after the other
 //! * `sidecar`, `volume`, `user`: what one `LogSidecar` puts in
-//! * [`ledger`], [`owned`], [`normal`]: how we know again what we put in
+//! * [`ledger`], [`owned`], [`mod@normal`]: how we know again what we put in
 //! * [`difference`]: the JSON patch from one template to the other
 
 pub mod claim;
@@ -37,11 +37,7 @@ pub use self::{
     refusal::{Refusal, Warning},
     sidecar::Setting,
 };
-use self::{
-    draft::Draft,
-    held::{Held, sidecar_names},
-    strip::strip,
-};
+use self::{draft::Draft, held::Held, strip::strip};
 use crate::api::Reason;
 
 /// A workload as the planner sees it.
@@ -123,23 +119,24 @@ pub fn plan(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
 
 /// Meets every claim as far as it can be met with those before it.
 fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
-    let foreign = subject.ledger.is_some_and(|ledger| ledger.is_foreign(subject.uid));
-    let ledger = subject.ledger.filter(|_| !foreign);
+    let copied = subject.ledger.filter(|ledger| ledger.is_foreign(subject.uid));
+    let ledger = subject.ledger.map(|ledger| ledger.seen_from(subject.uid));
     // An entry that nobody speaks for stays.
-    let entries = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
+    let entries = ledger.as_ref().map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
     let unclaimed = entries.iter().filter(|entry| !claims.iter().any(|claim| entry.is_of(claim.name, claim.uid)));
     let unclaimed =
         unclaimed.map(|entry| Claim { name: &entry.name, uid: entry.uid.as_deref(), stance: Stance::Keep(Reason::Pending) });
     let all: Vec<Claim<'_>> = claims.iter().copied().chain(unclaimed).collect();
-    let held: Vec<Held<'_>> = all.iter().map(|claim| Held::new(subject, ledger, claim)).collect();
+    let held: Vec<Held<'_>> = all.iter().map(|claim| Held::new(subject, ledger.as_ref(), copied, claim)).collect();
     let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
     let replanned = held.iter().filter(|held| held.is_replanned()).flat_map(|held| &held.ours);
     let stripped: BTreeSet<Key> = replanned.filter(|key| !kept.contains(key)).cloned().collect();
+    let ours = held.iter().flat_map(|held| &held.ours).filter_map(Key::container);
     let draft = Draft {
         subject,
-        ledger,
-        foreign,
-        sidecars: sidecar_names(claims, ledger),
+        ledger: ledger.as_ref(),
+        copied,
+        sidecars: ours.map(str::to_owned).collect(),
         pod: strip(subject.template, &stripped, &BTreeMap::new()),
         stripped,
         wanted: Vec::new(),
@@ -147,5 +144,6 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     };
     draft.finish(claims.len(), held)
 }
+
 #[cfg(test)]
 mod tests;

@@ -69,7 +69,7 @@ const fn class(reason: Reason) -> Class {
         | Reason::Updated
         | Reason::Removed
         | Reason::HandedOver => Class::Pending,
-        Reason::Retrying | Reason::RolloutFailed | Reason::Forbidden => Class::Failing,
+        Reason::Retrying | Reason::Contested | Reason::RolloutFailed | Reason::Forbidden => Class::Failing,
         Reason::KindNotSupported
         | Reason::ContainerNotFound
         | Reason::ContainerAmbiguous
@@ -104,6 +104,8 @@ pub struct Subject<'a> {
     pub suspended: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Why this controller cannot read it.
+    pub unreadable: Option<&'a str>,
 }
 
 /// Sums up the outcomes of all targets.
@@ -131,7 +133,7 @@ pub fn status(
             last_transition_time: kept.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
         }
     };
-    let accepted = if Kind::IN_CLUSTER.contains(&subject.kind) {
+    let accepted = if subject.unreadable.is_none() && Kind::IN_CLUSTER.contains(&subject.kind) {
         (Reason::Accepted, String::new())
     } else {
         (verdict.why.0, verdict.why.1.clone())
@@ -178,6 +180,10 @@ impl Verdict {
 
 /// The worst outcome decides: refused before failing before pending.
 fn verdict(subject: Subject<'_>, outcomes: &BTreeMap<Target, Outcome>) -> Verdict {
+    if let Some(error) = subject.unreadable.filter(|_| !subject.deleting) {
+        let message = format!("this controller cannot read the object, which may be newer than it: {}", shortened(error));
+        return Verdict::stalled(Reason::Unreadable, message);
+    }
     if !Kind::IN_CLUSTER.contains(&subject.kind) {
         let message =
             format!("the controller does not act on kind {}: put the sidecar in with `logsidecar inject`", subject.kind);
@@ -246,7 +252,7 @@ mod tests {
     use super::*;
 
     const SUBJECT: Subject<'_> =
-        Subject { generation: 3, kind: Kind::Deployment, target: None, suspended: false, deleting: false };
+        Subject { generation: 3, kind: Kind::Deployment, target: None, suspended: false, deleting: false, unreadable: None };
 
     fn time(second: i64) -> Time {
         serde_json::from_value(format!("2026-01-01T00:00:{second:02}Z").into()).expect("a time")
@@ -281,6 +287,7 @@ mod tests {
             (Subject { suspended: true, ..SUBJECT }, vec![Reason::Suspended], "True False False", "Suspended"),
             (Subject { deleting: true, ..SUBJECT }, vec![Reason::Removing], "False True False", "Removing"),
             (Subject { kind: Kind::Pod, ..SUBJECT }, vec![], "False False True", "KindNotSupported"),
+            (Subject { unreadable: Some("x"), ..SUBJECT }, vec![Reason::Unreadable], "False False True", "Unreadable"),
         ];
         for (subject, reasons, states, reason) in table {
             assert_eq!(conditions(subject, &reasons), (states.to_owned(), reason.to_owned()), "{reasons:?}");

@@ -57,6 +57,8 @@ pub enum Reason {
     LedgerTooLarge,
     /// The template is a copy that carries the ledger and items of another workload.
     ForeignLedger,
+    /// Somebody else takes back what is put in, again and again.
+    Contested,
     /// The API server refused the result of the patch.
     Rejected,
     /// The controller lacks a permission.
@@ -109,6 +111,7 @@ impl Reason {
             Self::LedgerUnreadable => "LedgerUnreadable",
             Self::LedgerTooLarge => "LedgerTooLarge",
             Self::ForeignLedger => "ForeignLedger",
+            Self::Contested => "Contested",
             Self::Rejected => "Rejected",
             Self::Forbidden => "Forbidden",
             Self::Unreadable => "Unreadable",

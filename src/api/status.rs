@@ -26,7 +26,7 @@ pub struct LogSidecarStatus {
     #[serde(default)]
     pub observed_generation: i64,
     /// `Ready`, `Reconciling`, `Stalled` (kstatus) and `Accepted`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 8))]
     pub conditions: Vec<Condition>,
@@ -46,7 +46,7 @@ pub struct LogSidecarStatus {
     #[serde(default)]
     pub pending: u32,
     /// At most 20 workloads, those with problems first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)] // never left out: a merge patch without it would leave the old list
     #[schemars(length(max = 20))]
     pub targets: Vec<TargetStatus>,
 }

@@ -110,6 +110,7 @@ fn injected(
             uid: None,
             created: None,
             spec: Some(&sidecar.spec),
+            deletion: sidecar.spec.deletion_policy,
             phase: Phase::Live,
         })
         .collect();

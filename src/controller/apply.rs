@@ -112,6 +112,9 @@ fn from_status(status: &Status) -> Error {
             Reason::Forbidden,
             format!("the API server forbids the patch: {}", short(&status.message)),
         )),
+        // The patch does not fit the object: the API server applies it to the newest version before it sees that another was
+        // meant.
+        422 if details.is_some_and(|details| details.causes.iter().any(|cause| cause.field == "patch")) => Error::Conflict,
         422 | 400 | 413 => Error::Refused(Refusal::new(Reason::Rejected, rejection(status))),
         code => Error::Failed(format!("{code} {}", status.reason)),
     }
@@ -119,9 +122,7 @@ fn from_status(status: &Status) -> Error {
 
 fn rejection(status: &Status) -> String {
     let causes = status.details.iter().flat_map(|details| &details.causes).map(|cause| {
-        // `patch` means that the patch itself does not fit: the message repeats the whole object.
-        let secret = cause.field == "patch" || cause.field.contains(".env");
-        let said = if secret { String::new() } else { format!(" {}", short(&cause.message)) };
+        let said = if cause.field.contains(".env") { String::new() } else { format!(" {}", short(&cause.message)) };
         format!("{} ({}){said}", cause.field, cause.reason)
     });
     let causes: Vec<String> = causes.collect();

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::workload::{Workload, WorkloadKey};
 use crate::{
-    api::{FINALIZER, LogSidecarSpec, LogSidecarStatus},
+    api::{DeletionPolicy, FINALIZER, LogSidecarSpec, LogSidecarStatus},
     kind::Kind,
     plan::claim::{Known, Phase},
     status::Target,
@@ -39,6 +39,8 @@ pub(super) struct Sidecar {
     /// RFC 3339, so that text order is age.
     created: String,
     pub phase: Phase,
+    /// Read by itself, so that a `LogSidecar` that cannot be read otherwise can be deleted.
+    deletion: DeletionPolicy,
     /// All finalizers, as a JSON patch has to know.
     pub finalizers: Vec<String>,
     /// Why the spec cannot be read: an older controller must not act on half of a newer object.
@@ -64,6 +66,7 @@ impl Sidecar {
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default(),
             phase,
+            deletion: serde_json::from_value(part("spec")["deletionPolicy"].clone()).unwrap_or_default(),
             finalizers,
             spec: serde_json::from_value(part("spec")).map_err(|error| error.to_string()),
             status: serde_json::from_value(part("status")).unwrap_or_default(),
@@ -77,10 +80,15 @@ impl Sidecar {
             uid: Some(&self.uid),
             created: Some(&self.created),
             spec: self.spec.as_ref().ok(),
+            deletion: self.deletion,
             phase: self.phase,
         }
     }
 }
+
+/// The version of a `LogSidecar` that another one has taken the place of, if there was one.
+#[derive(Debug)]
+pub(super) struct Before(pub Option<Arc<Sidecar>>);
 
 /// Both caches.
 #[derive(Debug, Default)]
@@ -120,25 +128,39 @@ impl Cache {
         content.sidecars.range(from..).take_while(|(key, _)| key.namespace == namespace).map(|(_, s)| s.clone()).collect()
     }
 
-    /// Keeps a version of a workload unless a newer one is here: an answer to our own write is often ahead of the watch.
+    /// Keeps a version of a workload that a watch has shown, unless a newer one is here: an answer to our own write is often
+    /// ahead of the watch.
     pub fn keep_workload(&self, workload: Workload) {
         let mut content = self.content();
         let newer = content
             .workloads
             .get(&workload.key)
-            .is_some_and(|kept| kept.version != workload.version && !workload.is_newer_than(kept));
+            .is_some_and(|kept| kept.uid == workload.uid && is_newer(&kept.version, &workload.version));
         if !newer {
             content.workloads.insert(workload.key.clone(), Arc::new(workload));
         }
     }
 
-    /// Keeps a version of a `LogSidecar`; returns the one before.
-    pub fn keep_sidecar(&self, sidecar: Sidecar) -> Option<Arc<Sidecar>> {
-        self.content().sidecars.insert(sidecar.key.clone(), Arc::new(sidecar))
+    /// Keeps what a write was answered with, unless a watch has shown meanwhile that the workload is gone or another.
+    pub fn keep_answer(&self, workload: Workload) {
+        let kept = self.workload(&workload.key);
+        if kept.is_some_and(|kept| kept.uid == workload.uid) {
+            self.keep_workload(workload);
+        }
     }
 
-    pub fn drop_workload(&self, key: &WorkloadKey) {
-        self.content().workloads.remove(key);
+    /// Keeps a version of a `LogSidecar`, and returns the one before; nothing if a newer one is here.
+    pub fn keep_sidecar(&self, sidecar: Sidecar) -> Option<Before> {
+        let mut content = self.content();
+        let kept = content.sidecars.get(&sidecar.key);
+        if kept.is_some_and(|kept| kept.uid == sidecar.uid && is_newer(&kept.version, &sidecar.version)) {
+            return None;
+        }
+        Some(Before(content.sidecars.insert(sidecar.key.clone(), Arc::new(sidecar))))
+    }
+
+    pub fn drop_workload(&self, key: &WorkloadKey) -> Option<Arc<Workload>> {
+        self.content().workloads.remove(key)
     }
 
     pub fn drop_sidecar(&self, key: &SidecarKey) -> Option<Arc<Sidecar>> {
@@ -155,4 +177,10 @@ impl Cache {
     pub fn sidecars_not_in(&self, seen: &BTreeSet<SidecarKey>) -> Vec<SidecarKey> {
         self.content().sidecars.keys().filter(|key| !seen.contains(key)).cloned().collect()
     }
+}
+
+/// Whether the first of two resource versions of one object is newer. They are numbers that can be compared (KEP-5504); where
+/// one is not, the later to arrive counts.
+fn is_newer(one: &str, other: &str) -> bool {
+    matches!((one.parse::<u64>(), other.parse::<u64>()), (Ok(one), Ok(other)) if one > other)
 }

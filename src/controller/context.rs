@@ -12,11 +12,12 @@ use std::{
 use kube::{Api, Client, api::PartialObjectMeta};
 
 use super::{
-    cache::{Cache, Sidecar, SidecarKey},
+    apply::TIMEOUT,
+    cache::{Before, Cache, Sidecar, SidecarKey},
     events::Events,
     outcomes::Outcomes,
     queue::Queue,
-    reconcile::{Memories, Memory},
+    reconcile::{Contest, Contests, Memories, Memory},
     workload::{Workload, WorkloadKey},
 };
 use crate::{
@@ -40,6 +41,7 @@ pub(super) struct Context {
     pub sidecars: Queue<SidecarKey>,
     pub outcomes: Outcomes,
     pub memories: Memories,
+    pub contests: Contests,
     pub events: Events,
     /// The kinds whose first list is complete.
     pub complete: Mutex<BTreeSet<String>>,
@@ -60,6 +62,7 @@ impl Context {
             sidecars: Queue::new(),
             outcomes: Outcomes::default(),
             memories: Memories::default(),
+            contests: Contests::default(),
             complete: Mutex::default(),
             is_complete: tokio::sync::watch::channel(false).0,
             seen_all: AtomicBool::new(false),
@@ -104,7 +107,10 @@ impl Context {
     }
 
     pub fn workload_gone(&self, key: &WorkloadKey) {
-        self.cache.drop_workload(key);
+        if let Some(gone) = self.cache.drop_workload(key) {
+            self.memories().remove(&gone.uid);
+            self.contests().remove(&gone.uid);
+        }
         self.workloads.add(key.clone());
     }
 
@@ -112,17 +118,21 @@ impl Context {
         let key = sidecar.key.clone();
         let now = (sidecar.uid.clone(), sidecar.generation, sidecar.phase);
         let spec = sidecar.spec.clone().ok();
-        let before = self.cache.keep_sidecar(sidecar);
+        let Some(Before(before)) = self.cache.keep_sidecar(sidecar) else { return };
         if before.is_none_or(|before| (before.uid.clone(), before.generation, before.phase) != now) {
             let outcomes = self.outcomes.of(&now.0);
             for workload in self.cache.workloads_in(&key.namespace) {
-                let labelled =
-                    Labelled { kind: workload.key.target.kind, name: &workload.key.target.name, labels: &workload.labels };
+                let target = &workload.key.target;
+                let labelled = Labelled { kind: target.kind, name: &target.name, labels: &workload.labels };
                 let matched = spec.as_ref().is_some_and(|spec| matches(&spec.target, labelled));
-                if matched {
-                    self.outcomes.set_first(&now.0, &workload.key.target, Outcome::new(Reason::Pending, false));
+                let known = outcomes.get(target);
+                if matched || known.is_some() {
+                    // What was found for the spec before says nothing about this one.
+                    let injected = known.is_some_and(|known| known.injected);
+                    let pending = Outcome::new(Reason::Pending, injected);
+                    self.outcomes.set(&now.0, target, Some(pending));
                 }
-                if matched || workload.ledger.is_some() || outcomes.contains_key(&workload.key.target) {
+                if matched || workload.ledger.is_some() || known.is_some() {
                     self.workloads.add(workload.key.clone());
                 }
             }
@@ -141,8 +151,17 @@ impl Context {
         }
     }
 
-    /// Notes what a look at a workload found for a `LogSidecar`; its status follows.
+    pub fn contests(&self) -> MutexGuard<'_, HashMap<String, Contest>> {
+        self.contests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a look at a workload found for a `LogSidecar`; its status follows. What was found for another version of it
+    /// is out of date: the change has put the workload into the queue again.
     pub fn note(&self, sidecar: &Sidecar, workload: &WorkloadKey, outcome: Option<Outcome>) {
+        let current = self.cache.sidecar(&sidecar.key);
+        if current.is_none_or(|current| (&current.uid, current.generation) != (&sidecar.uid, sidecar.generation)) {
+            return;
+        }
         if self.outcomes.set(&sidecar.uid, &workload.target, outcome).0 {
             self.sidecars.add_after(sidecar.key.clone(), DEBOUNCE);
         }
@@ -159,23 +178,24 @@ impl Context {
     pub async fn is_current(&self, namespace: &str, name: &str) -> bool {
         let key = SidecarKey { namespace: namespace.to_owned(), name: name.to_owned() };
         let Some(cached) = self.cache.sidecar(&key) else { return false };
-        matches!(self.ask(namespace, name).await, Ok(live) if live.metadata.resource_version.as_deref() == Some(&cached.version))
+        matches!(self.ask(namespace, name).await, Some(Ok(live)) if live.metadata.resource_version.as_deref() == Some(&cached.version))
     }
 
     /// Whether the API server has no `LogSidecar` of that name and uid.
     pub async fn is_gone(&self, namespace: &str, name: &str, uid: Option<&str>) -> bool {
         match self.ask(namespace, name).await {
-            Ok(live) => uid.is_some() && live.metadata.uid.as_deref() != uid,
+            Some(Ok(live)) => uid.is_some() && live.metadata.uid.as_deref() != uid,
             // A 404 that does not name the kind says that the CRD is not served, and nothing about the object.
-            Err(kube::Error::Api(status)) => {
+            Some(Err(kube::Error::Api(status))) => {
                 status.code == 404 && status.details.as_ref().is_some_and(|details| details.kind == "logsidecars")
             }
-            Err(_) => false,
+            Some(Err(_)) | None => false,
         }
     }
 
-    pub async fn ask(&self, namespace: &str, name: &str) -> kube::Result<PartialObjectMeta<LogSidecar>> {
+    /// Reads a `LogSidecar` from the API server; no answer in time is an answer that proves nothing.
+    async fn ask(&self, namespace: &str, name: &str) -> Option<kube::Result<PartialObjectMeta<LogSidecar>>> {
         let api: Api<LogSidecar> = Api::namespaced(self.client.clone(), namespace);
-        api.get_metadata(name).await
+        tokio::time::timeout(TIMEOUT, api.get_metadata(name)).await.ok()
     }
 }

@@ -34,11 +34,6 @@ impl Outcomes {
         Changed(changed)
     }
 
-    /// Records an outcome where there is none.
-    pub fn set_first(&self, sidecar: &str, target: &Target, outcome: Outcome) {
-        self.all().entry(sidecar.to_owned()).or_default().entry(target.clone()).or_insert(outcome);
-    }
-
     /// Forgets a `LogSidecar`.
     pub fn forget(&self, sidecar: &str) {
         self.all().remove(sidecar);
@@ -46,6 +41,5 @@ impl Outcomes {
 }
 
 /// Whether an outcome differs from the one before.
-#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Changed(pub bool);

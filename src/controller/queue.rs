@@ -95,7 +95,8 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                 let mut state = self.state();
                 state.move_due(Instant::now());
                 if let Some(key) = state.start() {
-                    if !state.ready.is_empty() {
+                    // Another worker has to take the next one, or wait for the time at which it is due.
+                    if !state.ready.is_empty() || !state.later.is_empty() {
                         self.ready.notify_one();
                     }
                     return key;

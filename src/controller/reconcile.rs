@@ -23,6 +23,10 @@ use crate::{
 
 /// How long a patch that the API server refuses is not sent again, unless template or plan change.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// How often the same plan is written before pauses begin, how long they become, and when all is forgotten.
+const FREE_WRITES: u32 = 3;
+const LONGEST_CONTEST: Duration = Duration::from_secs(300);
+const CONTEST_FORGOTTEN: Duration = Duration::from_secs(900);
 
 /// What is remembered of a workload between two looks, in memory only: what is lost by a restart costs one dry-run.
 #[derive(Debug)]
@@ -32,6 +36,35 @@ pub(super) enum Memory {
     /// The API server refused this plan on this template.
     Refused(String, Refusal, tokio::time::Instant),
 }
+
+/// Writes of one and the same plan, one after the other: somebody takes back what we put in.
+#[derive(Debug, Default)]
+pub(super) struct Contest {
+    plan: String,
+    count: u32,
+    last: Option<tokio::time::Instant>,
+}
+
+impl Contest {
+    /// How long to leave a workload alone before the same plan is written to it once more. The first few are free: an owner
+    /// may well apply his manifest a few times in a row.
+    fn pause(&self, plan: &str) -> Option<Duration> {
+        let since = self.last?.elapsed();
+        if self.plan != plan || self.count < FREE_WRITES || since > CONTEST_FORGOTTEN {
+            return None;
+        }
+        let pause = Duration::from_secs(1 << (self.count - FREE_WRITES).min(9)).min(LONGEST_CONTEST);
+        pause.checked_sub(since)
+    }
+
+    fn wrote(&mut self, plan: String) {
+        let goes_on = self.plan == plan && self.last.is_some_and(|last| last.elapsed() <= CONTEST_FORGOTTEN);
+        *self = Self { count: if goes_on { self.count + 1 } else { 1 }, plan, last: Some(tokio::time::Instant::now()) };
+    }
+}
+
+/// Contests by the uid of the workload.
+pub(super) type Contests = std::sync::Mutex<HashMap<String, Contest>>;
 
 /// Memories by the uid of the workload.
 pub(super) type Memories = std::sync::Mutex<HashMap<String, Memory>>;
@@ -49,33 +82,30 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next
     };
     let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
     let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels };
-    let mut claims = claims(labelled, &all, ledger.as_ref());
-    let refusal = unreadable
-        .map(|error| Refusal::new(Reason::LedgerUnreadable, format!("{error}: correct it, or remove it and what was put in")))
-        .or_else(|| managed(&workload, &claims));
-    if let Some(refusal) = refusal {
-        return refuse_all(context, &known, &workload, &claims, &refusal);
+    let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
+    let mut claims = claims(labelled, &all, seen.as_ref());
+    if let Some(error) = unreadable {
+        let message = format!("{error}: correct it, or remove it and what was put in");
+        return refuse_all(context, &known, &workload, &claims, &Refusal::new(Reason::LedgerUnreadable, message));
     }
+    leave_to_its_controller(&workload, &mut claims);
     let Confirmed { complete } = confirm(context, &workload, &mut claims).await;
     let next = Look { context, known: &known, workload, ledger: ledger.as_ref(), claims: &claims }.run().await;
     if complete { next } else { Next::Backoff }
 }
 
-/// Workloads that another controller renders are its business: it would revert every change.
-fn managed(workload: &Workload, claims: &[Claim<'_>]) -> Option<Refusal> {
-    let owner = workload.controller.as_ref()?;
-    claims.iter().any(|claim| matches!(claim.stance, Stance::Apply(_))).then(|| {
-        Refusal::new(
-            Reason::ManagedByController,
-            format!("{owner} renders this workload and would revert the change: configure the sidecar there"),
-        )
-    })
+/// Workloads that another controller renders are its business: it would revert every change. What is to be taken out is.
+fn leave_to_its_controller(workload: &Workload, claims: &mut [Claim<'_>]) {
+    let wanting = claims.iter_mut().filter(|claim| matches!(claim.stance, Stance::Apply(_)));
+    if workload.controller.is_some() {
+        wanting.for_each(|claim| claim.stance = Stance::Keep(Reason::ManagedByController));
+    }
 }
 
 fn refuse_all(context: &Context, known: &[Arc<Sidecar>], workload: &Workload, claims: &[Claim<'_>], refusal: &Refusal) -> Next {
     for sidecar in known {
         let claimed = claims.iter().any(|claim| claim.uid == Some(sidecar.uid.as_str()));
-        let outcome = Outcome { reason: refusal.reason, message: refusal.message.clone(), injected: workload.ledger.is_some() };
+        let outcome = Outcome { reason: refusal.reason, message: refusal.message.clone(), injected: false };
         context.note(sidecar, &workload.key, claimed.then_some(outcome));
     }
     Next::Await
@@ -129,7 +159,7 @@ impl Look<'_> {
         }
         // The ledger says that we put in just this, and it is there, but looks otherwise: either somebody changed it, or an
         // admission plugin rewrites it and would again. A dry-run tells.
-        if same_ledger && self.is_complete(&template) {
+        if same_ledger && is_complete(self.ledger, &template) {
             match apply(&self.context.client, &self.workload, &plan, Mode::DryRun).await {
                 Ok(answer) if answer.template() == template => {
                     self.remember(Memory::Settled(state));
@@ -140,8 +170,17 @@ impl Look<'_> {
                 Err(error) => return self.failed(&plan, error, state),
             }
         }
+        let contest = fingerprint(&plan.template);
+        if let Some(pause) = self.context.contests().get(&self.workload.uid).and_then(|before| before.pause(&contest)) {
+            let message = "somebody else takes back what is put in, again and again: exclude it there, or label the workload logsidecar.dev/inject=false";
+            self.note_all(&plan, &self.workload, Some(&Refusal::new(Reason::Contested, message)));
+            return Next::After(pause);
+        }
         match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
-            Ok(answer) => self.written(&plan, answer),
+            Ok(answer) => {
+                self.context.contests().entry(answer.uid.clone()).or_default().wrote(contest);
+                self.written(&plan, answer)
+            }
             Err(error) => self.failed(&plan, error, state),
         }
     }
@@ -154,11 +193,6 @@ impl Look<'_> {
         };
         let subject = Subject { uid: Some(&workload.uid), template, ledger, owned: &workload.owned, setting };
         plan::plan(&subject, self.claims)
-    }
-
-    fn is_complete(&self, template: &Value) -> bool {
-        let mut items = self.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys());
-        items.all(|key| key.get(template).is_some())
     }
 
     fn recall(&self, plan: &Plan, same_ledger: bool, state: &str) -> Option<Next> {
@@ -187,25 +221,36 @@ impl Look<'_> {
         let template = answer.template();
         let ledger = answer.ledger.as_deref().and_then(|text| Ledger::parse(text).ok());
         let again = self.plan(&answer, &template, ledger.as_ref());
-        if again.template == template {
+        let state = format!("{} {}", fingerprint(&template), fingerprint(&again.template));
+        let dropped = !is_complete(plan.ledger.as_ref(), &template);
+        let message = "the API server, or an admission plugin in it, takes out a part of what is put in: see who changes the template on the way";
+        let refusal = dropped.then(|| Refusal::new(Reason::Rejected, message));
+        if let Some(refusal) = &refusal {
+            tracing::warn!(workload = %answer.key, reason = %refusal.reason, "{refusal}");
+            self.remember(Memory::Refused(state, refusal.clone(), tokio::time::Instant::now()));
+        } else if again.template == template {
             self.context.memories().remove(&answer.uid);
         } else {
-            let state = format!("{} {}", fingerprint(&template), fingerprint(&again.template));
             self.remember(Memory::Settled(state));
         }
         self.tell(plan);
-        self.note_all(plan, &answer, None);
-        self.context.cache.keep_workload(answer);
-        Next::Await
+        self.note_all(plan, &answer, refusal.as_ref());
+        self.context.cache.keep_answer(answer);
+        if dropped { Next::After(REFUSED_FOR) } else { Next::Await }
     }
 
     fn failed(&self, plan: &Plan, error: apply::Error, state: String) -> Next {
         let key = &self.workload.key;
         match error {
             // The watch brings the newer version and with it the next look; the pause is for when it already has.
-            apply::Error::Conflict | apply::Error::Gone => {
+            apply::Error::Conflict => {
                 tracing::debug!(workload = %key, "{error}");
                 Next::Backoff
+            }
+            apply::Error::Gone => {
+                tracing::debug!(workload = %key, "{error}");
+                self.context.workload_gone(key);
+                Next::Await
             }
             apply::Error::Refused(refusal) => {
                 tracing::warn!(workload = %key, reason = %refusal.reason, "{refusal}");
@@ -227,7 +272,7 @@ impl Look<'_> {
             let verdict = plan.verdicts.iter().find(|verdict| verdict.uid.as_deref() == Some(sidecar.uid.as_str()));
             let ledger = if stopped.is_some() { self.ledger } else { plan.ledger.as_ref() };
             let injected = ledger.is_some_and(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).is_some());
-            let outcome = verdict.and_then(|verdict| outcome(verdict, workload.rollout, injected, stopped));
+            let outcome = verdict.and_then(|verdict| outcome(verdict, workload, injected, stopped));
             self.context.note(sidecar, &workload.key, outcome);
         }
     }
@@ -242,7 +287,7 @@ impl Look<'_> {
                 (None, Some(_)) => Reason::Injected,
                 (Some(_), None) if matches!(verdict.result, Ok(Effect::Removed)) => Reason::Removed,
                 (Some(_), None) => Reason::HandedOver,
-                (Some(_), Some(_)) if matches!(verdict.result, Ok(Effect::Applied(_))) => Reason::Updated,
+                (Some(before), Some(after)) if before != after => Reason::Updated,
                 (Some(_), Some(_)) | (None, None) => continue,
             };
             tracing::info!(workload = %self.workload.key, sidecar = verdict.name, %reason, "patched");
@@ -257,13 +302,28 @@ impl Look<'_> {
     }
 }
 
-fn outcome(verdict: &Verdict, rollout: Reason, injected: bool, stopped: Option<&Refusal>) -> Option<Outcome> {
+/// Whether everything that a ledger names is in a template, and native sidecars are what makes them so: an API server that
+/// does not know `restartPolicy` drops it, and the application would never start.
+fn is_complete(ledger: Option<&Ledger>, template: &Value) -> bool {
+    let mut items = ledger.into_iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys());
+    items.all(|key| {
+        let item = key.get(template);
+        item.is_some_and(|item| !matches!(key, Key::InitContainer(_)) || item["restartPolicy"] == "Always")
+    })
+}
+
+fn outcome(verdict: &Verdict, workload: &Workload, injected: bool, stopped: Option<&Refusal>) -> Option<Outcome> {
     let told = |refusal: &Refusal| Outcome { reason: refusal.reason, message: refusal.message.clone(), injected };
     match (&verdict.result, stopped) {
         (Err(refusal), _) | (Ok(Effect::Applied(_)), Some(refusal)) => Some(told(refusal)),
         (Ok(Effect::Applied(warnings)), None) => {
             let warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
-            Some(Outcome { reason: rollout, message: warnings.join("; "), injected })
+            Some(Outcome { reason: workload.rollout, message: warnings.join("; "), injected })
+        }
+        (Ok(Effect::Kept(Reason::ManagedByController)), _) => {
+            let owner = workload.controller.as_deref().unwrap_or("another controller");
+            let message = format!("{owner} renders this workload and would revert the change: configure the sidecar there");
+            Some(Outcome { reason: Reason::ManagedByController, message, injected })
         }
         (Ok(Effect::Kept(reason)), _) => Some(Outcome::new(*reason, injected)),
         (Ok(Effect::Removed), Some(refusal)) if injected => Some(told(refusal)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -16,9 +16,9 @@ use super::{
     queue::Next,
 };
 use crate::{
-    api::{FINALIZER, LogSidecar, MANAGER},
+    api::{FINALIZER, LEDGER_ANNOTATION, LogSidecar, MANAGER},
     kind::Kind,
-    plan::{Ledger, claim::Phase, object::ledger_text},
+    plan::{Ledger, claim::Phase, ledger::Origin},
     status::{self, Subject},
 };
 
@@ -27,8 +27,16 @@ use crate::{
 enum Error {
     #[error("no answer from the API server within {} s", TIMEOUT.as_secs())]
     Timeout,
-    #[error("the API server did not take it")]
-    Api(#[source] kube::Error),
+    /// Without the API server's own text, which may repeat what is in the object.
+    #[error("the API server did not take it: {}", brief(.0))]
+    Api(kube::Error),
+}
+
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} {}", status.code, status.reason),
+        other => other.to_string(),
+    }
 }
 
 /// Brings one `LogSidecar` up to date.
@@ -41,8 +49,7 @@ pub(super) async fn reconcile(context: &Context, key: &SidecarKey) -> Next {
         Phase::Deleting => Ok(Next::Await),
     };
     result.unwrap_or_else(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        tracing::warn!(sidecar = %key, "{error}{cause}");
+        tracing::warn!(sidecar = %key, "{error}");
         Next::Backoff
     })
 }
@@ -72,22 +79,16 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         return Ok(Next::After(Duration::from_millis(500)));
     }
     let outcomes = context.outcomes.of(&sidecar.uid);
-    let status = match &sidecar.spec {
-        Ok(spec) => {
-            let subject = Subject {
-                generation: sidecar.generation,
-                kind: spec.target.kind,
-                target: spec.target.name.as_deref(),
-                suspended: spec.suspend,
-                deleting: sidecar.phase == Phase::Deleting,
-            };
-            status::status(subject, &outcomes, &sidecar.status, &now())
-        }
-        Err(error) => {
-            tracing::warn!(sidecar = %sidecar.key, reason = %crate::api::Reason::Unreadable, "{error}");
-            return Ok(Next::Await);
-        }
+    let spec = sidecar.spec.as_ref();
+    let subject = Subject {
+        generation: sidecar.generation,
+        kind: spec.map_or_else(|_| Kind::default(), |spec| spec.target.kind),
+        target: spec.ok().and_then(|spec| spec.target.name.as_deref()),
+        suspended: spec.is_ok_and(|spec| spec.suspend),
+        deleting: sidecar.phase == Phase::Deleting,
+        unreadable: spec.err().map(String::as_str),
     };
+    let status = status::status(subject, &outcomes, &sidecar.status, &now());
     if status == sidecar.status {
         return Ok(Next::Await);
     }
@@ -111,7 +112,7 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         .cache
         .workloads_in(&sidecar.key.namespace)
         .into_iter()
-        .filter(|workload| workload.ledger.as_deref().is_some_and(|text| holds(text, sidecar)))
+        .filter(|workload| workload.ledger.as_deref().is_some_and(|text| holds(text, &workload.uid, sidecar)))
         .map(|workload| workload.key.clone())
         .collect();
     if !keys.is_empty() {
@@ -129,12 +130,12 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
     Ok(Next::Await)
 }
 
-/// Whether a ledger has an entry that the controller would have to take out. Without the ledger being readable nobody knows.
-fn holds(ledger: &str, sidecar: &Sidecar) -> bool {
-    Ledger::parse(ledger).map_or_else(
-        |_| ledger.contains(&sidecar.uid),
-        |ledger| ledger.sidecars.iter().any(|entry| entry.uid.as_deref() == Some(sidecar.uid.as_str())),
-    )
+/// Whether a ledger has an entry that the controller has to take out: not one of a manifest, not one of a workload that this
+/// one is a copy of. As long as a ledger that names it cannot be read, nobody knows.
+fn holds(ledger: &str, workload: &str, sidecar: &Sidecar) -> bool {
+    let Ok(parsed) = Ledger::parse(ledger) else { return ledger.contains(&sidecar.uid) };
+    let seen = parsed.seen_from(Some(workload));
+    seen.sidecars.iter().any(|entry| entry.origin == Origin::Controller && entry.uid.as_deref() == Some(sidecar.uid.as_str()))
 }
 
 /// Asks the API server, not the cache.
@@ -145,8 +146,11 @@ async fn is_in_cluster(client: &Client, sidecar: &Sidecar) -> Result<bool, Error
         loop {
             let page = tokio::time::timeout(TIMEOUT, api.list(&params)).await;
             let page = page.map_err(|_| Error::Timeout)?.map_err(Error::Api)?;
-            let object = |object: &DynamicObject| json!({"metadata": {"annotations": object.metadata.annotations}});
-            if page.items.iter().any(|item| ledger_text(&object(item)).is_some_and(|text| holds(text, sidecar))) {
+            let held = |item: &DynamicObject| {
+                let uid = item.metadata.uid.as_deref().unwrap_or_default();
+                item.annotations().get(LEDGER_ANNOTATION).is_some_and(|text| holds(text, uid, sidecar))
+            };
+            if page.items.iter().any(held) {
                 return Ok(true);
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {

@@ -75,15 +75,6 @@ impl Workload {
         // It was printed from JSON.
         serde_json::from_str(&self.template).unwrap_or_default()
     }
-
-    /// Whether this version is newer than the other, as far as that can be told. Resource versions are numbers that can be
-    /// compared (KEP-5504); where one is not, the later to arrive counts.
-    pub fn is_newer_than(&self, other: &Self) -> bool {
-        match (self.version.parse::<u64>(), other.version.parse::<u64>()) {
-            (Ok(ours), Ok(theirs)) => ours >= theirs,
-            _ => true,
-        }
-    }
 }
 
 /// How a Deployment is doing. Done means observed, and updated = replicas = available: `Available=True` alone also holds for a

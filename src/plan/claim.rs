@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::core::{Selector, SelectorExt};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Origin};
 use crate::{
     api::{DeletionPolicy, LogSidecarSpec, OPT_OUT_LABEL, Reason, Target},
     kind::Kind,
@@ -21,6 +21,8 @@ pub struct Known<'a> {
     pub created: Option<&'a str>,
     /// Its spec; `None` if this program cannot read it.
     pub spec: Option<&'a LogSidecarSpec>,
+    /// What its deletion means, which has to be known even of an object that cannot be read otherwise.
+    pub deletion: DeletionPolicy,
     /// Where it is in its life.
     pub phase: Phase,
 }
@@ -92,7 +94,9 @@ pub fn claims<'a>(workload: Labelled<'_>, known: &[Known<'a>], ledger: Option<&'
     let mut claims: Vec<Claim<'a>> = known
         .iter()
         .filter_map(|known| {
-            let injected = ledger.is_some_and(|ledger| ledger.entry(known.name, known.uid).is_some());
+            let entry = ledger.and_then(|ledger| ledger.entry(known.name, known.uid));
+            // What a manifest holds is for the manifest to take out; without a cluster, manifests are all there is.
+            let injected = entry.is_some_and(|entry| entry.origin == Origin::Controller || known.uid.is_none());
             let stance = stance(workload, known, injected)?;
             Some(Claim { name: known.name, uid: known.uid, stance })
         })
@@ -108,13 +112,13 @@ pub fn claims<'a>(workload: Labelled<'_>, known: &[Known<'a>], ledger: Option<&'
 }
 
 fn stance<'a>(workload: Labelled<'_>, known: &Known<'a>, injected: bool) -> Option<Stance<'a>> {
-    let Some(spec) = known.spec else { return injected.then_some(Stance::Keep(Reason::Unreadable)) };
     if known.phase == Phase::Deleting {
-        return injected.then_some(match spec.deletion_policy {
+        return injected.then_some(match known.deletion {
             DeletionPolicy::Remove => Stance::Remove(Evidence::Deleting),
             DeletionPolicy::Orphan => Stance::Orphan,
         });
     }
+    let Some(spec) = known.spec else { return injected.then_some(Stance::Keep(Reason::Unreadable)) };
     let matches = matches(&spec.target, workload);
     if spec.suspend {
         return (matches || injected).then_some(Stance::Keep(Reason::Suspended));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     Claim, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, Verdict, Warning,
     held::Held,
-    ledger::{self, Entry, Origin},
+    ledger::{self, BLANK_ANNOTATIONS, Entry, Origin},
     normal::{digest, normal},
     sidecar,
     strip::strip,
@@ -18,7 +18,9 @@ use crate::api::{LogSidecarSpec, Reason};
 pub(super) struct Draft<'a> {
     pub subject: &'a Subject<'a>,
     pub ledger: Option<&'a Ledger>,
-    pub foreign: bool,
+    /// The ledger as it was written for the workload that this one is a copy of.
+    pub copied: Option<&'a Ledger>,
+    /// The containers of the template that are ours: none of them is the pod's own.
     pub sidecars: Vec<String>,
     /// The template without what is being replanned, with what has been planned so far.
     pub pod: Value,
@@ -29,11 +31,12 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// Those that are in the template already go first, so that a newcomer never displaces them.
+    /// What stays as it is goes first, as others may use it; then those that are in the template already, so that a newcomer
+    /// never displaces them.
     pub fn finish(mut self, claims: usize, held: Vec<Held<'_>>) -> Plan {
         let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
         let mut order: Vec<(usize, Held<'_>)> = held.into_iter().enumerate().collect();
-        order.sort_by_key(|(index, held)| (held.ours.is_empty(), *index));
+        order.sort_by_key(|(index, held)| (held.is_replanned(), held.ours.is_empty(), *index));
         let mut handed_over: BTreeSet<Key> = BTreeSet::new();
         for (index, held) in order {
             handed_over.extend(held.lost.iter().cloned());
@@ -81,7 +84,8 @@ impl Draft<'_> {
 
     fn apply(&mut self, held: &Held<'_>, spec: &LogSidecarSpec) -> Result<Vec<Warning>, Refusal> {
         let name = held.claim.name;
-        let sidecars: Vec<&str> = self.sidecars.iter().map(String::as_str).collect();
+        let planned = self.wanted.iter().filter_map(|(key, _)| key.container());
+        let sidecars: Vec<&str> = self.sidecars.iter().map(String::as_str).chain(planned).collect();
         let planned =
             sidecar::items(&self.pod, (name, spec), &sidecars, self.subject.setting, |key| self.stripped.contains(key));
         let planned = planned.map_err(|refusal| self.explain(refusal, spec, name))?;
@@ -90,9 +94,9 @@ impl Draft<'_> {
         let entry = Entry {
             name: name.to_owned(),
             // The entry of a manifest stays as the manifest has it: whoever applies that again finds nothing changed.
-            uid: match held.entry {
-                Some(entry) if held.origin == Origin::File => entry.uid.clone(),
-                Some(_) | None => held.claim.uid.map(str::to_owned),
+            uid: match held.origin {
+                Origin::File => held.entry.and_then(|entry| entry.uid.clone()),
+                Origin::Controller => held.claim.uid.map(str::to_owned),
             },
             origin: held.origin,
             renderer: sidecar::RENDERER,
@@ -114,16 +118,13 @@ impl Draft<'_> {
         Ok(planned.warnings)
     }
 
-    /// A name that is taken by the items of a foreign ledger needs another remedy than one that the owner took.
+    /// A name that is taken by what came along with a copy needs another remedy than one that the owner took.
     fn explain(&self, refusal: Refusal, spec: &LogSidecarSpec, name: &str) -> Refusal {
         let container = sidecar::container_key(name, spec);
-        let copied = self
-            .subject
-            .ledger
-            .filter(|_| self.foreign)
-            .is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(&container)));
-        if refusal.reason == Reason::ContainerNameTaken && copied {
-            let message = "the template is a copy of another workload and carries what was put in there: clean its manifest with `logsidecar uninject`";
+        let entries = self.ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
+        let from_manifest = |entry: &Entry| entry.origin == Origin::File && entry.items.contains_key(&container);
+        if refusal.reason == Reason::ContainerNameTaken && self.subject.uid.is_some() && entries.iter().any(from_manifest) {
+            let message = "the template came with a sidecar in it, put there for another workload or by another manifest: clean its manifest with `logsidecar uninject`";
             return Refusal::new(Reason::ForeignLedger, message);
         }
         refusal
@@ -133,7 +134,9 @@ impl Draft<'_> {
     fn keep(&mut self, held: &Held<'_>) {
         let Some(entry) = held.entry else { return };
         let mut entry = entry.clone();
-        entry.items.retain(|key, _| held.ours.contains(key));
+        if held.origin == Origin::Controller {
+            entry.items.retain(|key, _| held.ours.contains(key));
+        }
         for key in entry.items.keys() {
             if let Some(item) = key.get(self.subject.template) {
                 key.put(&mut self.pod, item.clone());
@@ -169,20 +172,21 @@ impl Draft<'_> {
         template = strip(&template, &unwanted, &blank);
         let left = unwanted.into_iter().filter(|key| key.get(&template).is_some()).collect();
         let filled: BTreeSet<String> = self.wanted.iter().map(|(key, _)| key.list_path()).collect();
-        blank.retain(|path, _| filled.contains(path));
+        blank.retain(|path, _| filled.contains(path) || path == BLANK_ANNOTATIONS);
         (template, blank, left)
     }
 
     fn new_ledger(&self, blank: BTreeMap<String, Value>) -> Option<Ledger> {
-        if self.foreign && self.entries.is_empty() {
-            return self.subject.ledger.cloned();
-        }
         let from_file = self.ledger.is_some_and(|ledger| ledger.workload.is_none())
             && self.entries.iter().all(|entry| entry.origin == Origin::File);
         let mut ledger = Ledger::new(self.subject.uid.filter(|_| !from_file));
         ledger.sidecars.clone_from(&self.entries);
         ledger.sidecars.sort_by(|a, b| a.name.cmp(&b.name));
         ledger.blank = blank;
+        if self.copied.is_some() && Some(&ledger) == self.ledger {
+            // Nothing of the copy is taken over: it stays as its owner applied it.
+            return self.copied.cloned();
+        }
         (!ledger.sidecars.is_empty()).then_some(ledger)
     }
 }

@@ -29,32 +29,67 @@ pub(super) struct Held<'a> {
 impl<'a> Held<'a> {
     /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so. An item that
     /// no ledger names is ours if `managedFields` say so, or adopted if it is exactly what would be put in.
-    pub fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, claim: &Claim<'a>) -> Self {
+    ///
+    /// `copied` is the ledger of the workload that this one is a copy of, `ledger` the same as it counts here.
+    pub fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, copied: Option<&Ledger>, claim: &Claim<'a>) -> Self {
         let entry = ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid));
         let offline = subject.uid.is_none();
         let origin = if offline { Origin::File } else { Origin::Controller };
         let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };
-        if let Some(entry) = entry {
-            held.origin = entry.origin;
-            for (key, expected) in &entry.items {
-                match key.get(subject.template) {
-                    Some(item) if digest(key, item) == *expected || subject.owned.contains(key) => {
-                        held.ours.insert(key.clone());
-                    }
-                    Some(_) => held.lost.push(key.clone()),
-                    None => {}
+        match (entry, claim.stance) {
+            (Some(entry), stance) => {
+                held.origin = entry.origin;
+                held.recognise(subject, entry, stance);
+                if let (Some(copied), Stance::Apply(spec)) = (copied, stance) {
+                    held.rebind(subject, copied, spec);
                 }
             }
-        } else if let Stance::Apply(spec) = claim.stance {
-            held.adopt(subject, ledger, spec);
+            (None, Stance::Apply(spec)) => held.adopt(subject, ledger, spec),
+            (None, Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan) => {}
         }
         held
     }
 
+    fn recognise(&mut self, subject: &Subject<'_>, entry: &Entry, stance: Stance<'_>) {
+        // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it.
+        let trusted = entry.origin == Origin::File && matches!(stance, Stance::Apply(_));
+        for (key, expected) in &entry.items {
+            match key.get(subject.template) {
+                Some(item) if trusted || digest(key, item) == *expected || subject.owned.contains(key) => {
+                    self.ours.insert(key.clone());
+                }
+                Some(_) => self.lost.push(key.clone()),
+                None => {}
+            }
+        }
+    }
+
+    /// A workload that came with the ledger of another, perhaps of itself before it was deleted: it is taken over if it is
+    /// just what would be put in, and left alone otherwise.
+    fn rebind(&mut self, subject: &Subject<'_>, copied: &Ledger, spec: &LogSidecarSpec) {
+        if self.is_planned(subject, spec, &self.ours) {
+            let before = copied.sidecars.iter().find(|entry| entry.name == self.claim.name);
+            self.origin = before.map_or(Origin::File, |before| before.origin);
+        } else {
+            self.ours.clear();
+        }
+    }
+
+    /// Whether a plan without these items would put in just what is in the template.
+    fn is_planned(&self, subject: &Subject<'_>, spec: &LogSidecarSpec, items: &BTreeSet<Key>) -> bool {
+        let container = sidecar::container_key(self.claim.name, spec);
+        let names: Vec<&str> = container.container().into_iter().collect();
+        let pod = strip(subject.template, items, &BTreeMap::new());
+        let planned = sidecar::items(&pod, (self.claim.name, spec), &names, subject.setting, |_| true);
+        let equal =
+            |(key, item): &(Key, Value)| key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item));
+        planned.is_ok_and(|planned| planned.items.iter().all(equal))
+    }
+
     /// Finds again what was put in before the ledger was lost, or what `inject` put into a manifest that lost its annotation.
     fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &LogSidecarSpec) {
-        let names = sidecar_names(&[self.claim], None);
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let container = sidecar::container_key(self.claim.name, spec);
+        let names: Vec<&str> = container.container().into_iter().collect();
         let mut candidates = self.candidates(subject.template, spec, &names);
         let is_named =
             |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
@@ -64,11 +99,7 @@ impl<'a> Held<'a> {
             self.ours = owned;
             return;
         }
-        let pod = strip(subject.template, &candidates, &BTreeMap::new());
-        let planned = sidecar::items(&pod, (self.claim.name, spec), &names, subject.setting, |_| true);
-        let equal =
-            |(key, item): &(Key, Value)| key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item));
-        if planned.is_ok_and(|planned| planned.items.iter().all(equal)) {
+        if self.is_planned(subject, spec, &candidates) {
             self.ours = candidates;
             self.origin = Origin::File;
         }
@@ -97,22 +128,4 @@ impl<'a> Held<'a> {
             Stance::Keep(_) | Stance::Orphan => false,
         }
     }
-}
-
-/// The names of all containers that are or were put in: none of them is the pod's own.
-pub(super) fn sidecar_names(claims: &[Claim<'_>], ledger: Option<&Ledger>) -> Vec<String> {
-    let ledger = ledger.into_iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned());
-    let claims = claims.iter().filter_map(|claim| match claim.stance {
-        Stance::Apply(spec) => Some(sidecar::container_key(claim.name, spec)),
-        Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
-    });
-    let mut names: Vec<String> = ledger
-        .chain(claims)
-        .filter_map(|key| match key {
-            Key::InitContainer(name) | Key::Container(name) => Some(name),
-            Key::Volume(_) | Key::Mount { .. } => None,
-        })
-        .collect();
-    names.dedup();
-    names
 }

@@ -62,6 +62,15 @@ impl Key {
         }
     }
 
+    /// The name of the container, if the item is one.
+    #[must_use]
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::InitContainer(name) | Self::Container(name) => Some(name),
+            Self::Volume(_) | Self::Mount { .. } => None,
+        }
+    }
+
     /// The name of the list that holds the item.
     #[must_use]
     pub const fn list_name(&self) -> &'static str {

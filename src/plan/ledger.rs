@@ -1,7 +1,7 @@
 //! The ledger: what was put into a workload, by which `LogSidecar`, written on the workload itself.
 //!
 //! It survives restarts and backups, and is what `uninject`, status and clean-up read. Anybody who may edit the workload
-//! may edit it, so it is a claim and never proof: see [`super::ours`].
+//! may edit it, so it is a claim and never proof: see `held`.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,9 @@ use crate::api::LEDGER_ANNOTATION;
 
 /// The size that a ledger may not outgrow, in bytes; all annotations of an object together may have 256 KiB.
 pub const LIMIT: usize = 16 * 1024;
+
+/// How [`Ledger::blank`] calls the annotations of the workload; everything else in it is a list of the template.
+pub const BLANK_ANNOTATIONS: &str = "metadata.annotations";
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -104,6 +107,19 @@ impl Ledger {
     #[must_use]
     pub fn is_foreign(&self, workload: Option<&str>) -> bool {
         matches!((self.workload.as_deref(), workload), (Some(ours), Some(theirs)) if ours != theirs)
+    }
+
+    /// The ledger as it counts for a workload: of a copy it says what the manifest of the copy holds.
+    #[must_use]
+    pub fn seen_from(&self, workload: Option<&str>) -> Self {
+        let mut seen = self.clone();
+        if self.is_foreign(workload) {
+            seen.workload = None;
+            for entry in &mut seen.sidecars {
+                (entry.uid, entry.origin) = (None, Origin::File);
+            }
+        }
+        seen
     }
 }
 

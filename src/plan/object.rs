@@ -2,11 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Ledger, Plan};
+use super::{Ledger, Plan, ledger::BLANK_ANNOTATIONS};
 use crate::{api::LEDGER_ANNOTATION, kind::Kind};
-
-/// How the ledger calls the workload's annotations among the blank things to restore.
-const BLANK_ANNOTATIONS: &str = "metadata.annotations";
 
 /// The ledger annotation of an object.
 #[must_use]

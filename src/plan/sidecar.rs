@@ -209,23 +209,22 @@ fn assemble(
         }
     }
     container.insert("volumeMounts".to_owned(), Value::Array(all));
-    let own: Vec<Value> = key::list(&Value::Object(container.clone()), "env").cloned().collect();
-    let mut all: Vec<Value> = Vec::new();
-    for variable in env {
-        match own.iter().find(|own| own["name"] == variable["name"]) {
-            Some(own) if *own != variable => {
-                let message = format!(
-                    "a mount needs the application's variable {}, which sidecar.container.env sets otherwise: leave it out there",
-                    own["name"].as_str().unwrap_or_default()
-                );
-                return Err(Refusal::new(Reason::EnvNotFound, message));
-            }
-            None if !all.contains(&variable) => all.push(variable),
-            Some(_) | None => {}
-        }
+    let mut own: Vec<Value> = key::list(&Value::Object(container.clone()), "env").cloned().collect();
+    if let Some(other) = own.iter().find(|own| env.iter().any(|needed| needed["name"] == own["name"] && needed != *own)) {
+        let message = format!(
+            "a mount needs the application's variable {}, which sidecar.container.env sets otherwise: leave it out there",
+            other["name"].as_str().unwrap_or_default()
+        );
+        return Err(Refusal::new(Reason::EnvNotFound, message));
     }
-    if !all.is_empty() {
-        all.extend(own);
+    if !env.is_empty() {
+        let mut all: Vec<Value> = Vec::new();
+        own.retain(|own| !env.contains(own));
+        env.into_iter().chain(own).filter(|variable| variable["name"].is_string()).for_each(|variable| {
+            if !all.contains(&variable) {
+                all.push(variable);
+            }
+        });
         container.insert("env".to_owned(), Value::Array(all));
     }
     Ok(container)

@@ -431,3 +431,59 @@ fn what_two_share_stays_until_the_last_of_them_goes() {
     assert_eq!(key::container(&kept.template, "app").expect("an app")["volumeMounts"], mount);
     assert_eq!(kept.then(&[("two", remove())]).template, app());
 }
+
+#[test]
+fn the_name_of_a_refused_one_hides_no_container() {
+    let pod = with("/spec/containers", json!([{"name": "app"}, {"name": "helper"}]));
+    let mut pod = pod;
+    pod["metadata"] = json!({"annotations": {"kubectl.kubernetes.io/default-container": "app"}});
+    let b = logs(json!({"directory": "/l"}));
+    let world = World::new(&pod).then(&[("b", Stance::Apply(&b))]);
+    let plan = world.plan(&[("app", Stance::Apply(&b)), ("b", Stance::Apply(&b))]);
+    assert_eq!(plan.template, world.template);
+    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNameTaken);
+}
+
+#[test]
+fn one_that_is_suspended_keeps_what_it_shares() {
+    let (one, two) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l"})));
+    let suspended = Stance::Keep(Reason::Suspended);
+    let both = World::new(&app()).then(&[("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))]);
+    let world = both.then(&[("one", Stance::Apply(&one)), ("two", suspended)]).then(&[("one", suspended), ("two", remove())]);
+    let mount = json!([{"name": "logs-app-l", "mountPath": "/l"}]);
+    assert_eq!(key::container(&world.template, "app").expect("an app")["volumeMounts"], mount);
+    assert_eq!(world.then(&[("one", remove())]).template, app());
+}
+
+#[test]
+fn a_workload_made_anew_from_its_own_copy_is_what_it_was() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    world.ledger.as_mut().expect("a ledger").workload = Some("before".into());
+    let anew = world.then(&[("one", Stance::Apply(&one))]);
+    assert_eq!(anew.template, world.template);
+    assert_eq!(anew.then(&[("one", remove())]).template, app());
+}
+
+#[test]
+fn a_manifest_that_was_rewritten_on_the_way_in_is_not_written_to() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let ledger = world.ledger.as_mut().expect("a ledger");
+    (ledger.workload, ledger.sidecars[0].uid, ledger.sidecars[0].origin) = (None, None, ledger::Origin::File);
+    ledger.blank.insert("metadata.annotations".into(), json!({}));
+    world.template["spec"]["containers"][1]["image"] = "mirror/ship:1".into();
+    let nobody = world.plan(&[]);
+    assert_eq!((&nobody.template, &nobody.ledger, nobody.handed_over), (&world.template, &world.ledger, vec![]));
+    assert_eq!(world.plan(&[("one", Stance::Apply(&one))]).ledger, world.ledger);
+}
+
+#[test]
+fn different_directories_never_share_a_volume_by_their_names() {
+    let spec = spec(
+        json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/d/a-1"}, {"name": "b", "directory": "/d/a/1"}],
+        "sidecar": {"container": {"image": "ship:1"}}}),
+    );
+    let plan = World::new(&app()).plan(&[("one", Stance::Apply(&spec))]);
+    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::VolumeNameTaken);
+}

@@ -28,7 +28,12 @@ pub(super) fn security_context(pod: &Value, writers: &[&str]) -> (Value, Vec<War
             writers.first().copied().unwrap_or_default(),
         )));
     }
-    let must_not_be_root = writers.iter().any(|name| effective(pod, name, "runAsNonRoot") == Some(Value::Bool(true)));
+    let writer = writers.first().copied().unwrap_or_default();
+    let must_not_be_root = effective(pod, writer, "runAsNonRoot") == Some(Value::Bool(true));
+    // Where the pod forbids root and its application is excepted, its sidecar has to be excepted, too, or it never starts.
+    if pod.pointer("/spec/securityContext/runAsNonRoot") == Some(&Value::Bool(true)) && !must_not_be_root {
+        context["runAsNonRoot"] = false.into();
+    }
     match first {
         Some(user) => {
             if user == 0 {
@@ -97,6 +102,18 @@ mod tests {
                 json!({"runAsNonRoot": true, "runAsUser": 7}),
                 json!({}),
                 json!({"user": 7, "group": null, "nonRoot": true, "add": null}),
+                0,
+            ),
+            (
+                json!({"runAsNonRoot": true}),
+                json!({"runAsNonRoot": false, "runAsUser": 0}),
+                json!({"user": 0, "group": null, "nonRoot": false, "add": dac}),
+                0,
+            ),
+            (
+                json!({"runAsNonRoot": true}),
+                json!({"runAsNonRoot": false}),
+                json!({"user": null, "group": null, "nonRoot": false, "add": dac}),
                 0,
             ),
             (json!({"runAsNonRoot": true}), json!({}), json!({"user": 65532, "group": null, "nonRoot": true, "add": null}), 1),

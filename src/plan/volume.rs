@@ -40,7 +40,7 @@ pub(super) fn volume_name(log: &Log, container: &str) -> String {
     let readable = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
     let path: String = log.directory.chars().map(readable).collect();
     let name = format!("logs-{container}{path}");
-    let faithful = log.directory.chars().all(|c| c == '/' || readable(c) == c);
+    let faithful = log.directory.chars().all(|c| c == '/' || readable(c) == c) && !name.ends_with('-');
     if faithful && name.len() <= 63 {
         return name;
     }
@@ -134,7 +134,7 @@ fn fresh(pod: &Value, holder: &Value, log: &Log, container: &str, free: impl Fn(
     let key = Key::Volume(name.clone());
     let wanted = log.volume.clone().unwrap_or_default();
     let found = key.get(pod);
-    let mut items = Vec::new();
+    let (mut items, mut uses) = (Vec::new(), Vec::new());
     if wanted.existing.is_some() {
         match found {
             Some(volume) if is_writable(volume) => {}
@@ -154,7 +154,10 @@ fn fresh(pod: &Value, holder: &Value, log: &Log, container: &str, free: impl Fn(
     } else {
         let volume = source(&name, &wanted);
         let same = found.is_some_and(|found| super::normal(&key, found) == super::normal(&key, &volume));
-        if found.is_some() && !same && !free(&key) {
+        if found.is_some() && !free(&key) && same && wanted.name.is_some() {
+            // The owner's own, or another entry's: it is used, and does not become ours by that.
+            uses.push(key);
+        } else if found.is_some() && !free(&key) {
             return Err(Refusal::new(
                 Reason::VolumeNameTaken,
                 format!(
@@ -162,8 +165,9 @@ fn fresh(pod: &Value, holder: &Value, log: &Log, container: &str, free: impl Fn(
                     log.name
                 ),
             ));
+        } else {
+            items.push((key, volume));
         }
-        items.push((key, volume));
     }
     let mut mount = mount_of(&name, &log.directory);
     let mut sidecar_mount = mount_of(&name, sidecar_directory(log));
@@ -172,7 +176,7 @@ fn fresh(pod: &Value, holder: &Value, log: &Log, container: &str, free: impl Fn(
     }
     items.push((Key::Mount { container: container.to_owned(), path: log.directory.clone() }, Value::Object(mount)));
     let warnings = hidden(holder, log, container);
-    Ok(Route { items, uses: Vec::new(), sidecar_mount, env: Vec::new(), warnings })
+    Ok(Route { items, uses, sidecar_mount, env: Vec::new(), warnings })
 }
 
 /// What the new mount hides, or leaves out.

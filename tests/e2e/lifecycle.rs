@@ -96,6 +96,9 @@ fn each_change_is_one_rollout_and_the_rest_stays_the_users() {
     put("/var/log/app", "busybox:1.36");
     becomes(&namespace, "web", &json!([["app", "ship"], ["logs-app-var-log-app"], ["/var/log/app"]]));
     put("/logs", "busybox:1.36");
+    // Whoever waits for the condition must not be told of the spec before.
+    namespace.wait_ready("ship");
+    assert_eq!(shape(&namespace, "web"), json!([["app", "ship"], ["logs-app-logs"], ["/logs"]]));
     becomes(&namespace, "web", &json!([["app", "ship"], ["logs-app-logs"], ["/logs"]]));
     put("/logs", "busybox:1.37.0");
     eventually("the new image", || {
@@ -160,6 +163,27 @@ fn what_was_put_in_is_put_back() {
         r#"[{"op":"remove","path":"/spec/template/spec/containers/1"}]"#,
     ]);
     eventually("the container", || (namespace.template("web") == injected).then_some(()));
+}
+
+#[test]
+fn a_tug_of_war_is_not_fought_with_all_might() {
+    let namespace = Namespace::new("contest");
+    deployment(&namespace, "web", &json!({}));
+    namespace.apply(&sidecar("ship", &json!({"name": "web"}), "/l", "busybox:1.36").to_string());
+    namespace.wait_ready("ship");
+    let removal = r#"[{"op":"remove","path":"/spec/template/spec/containers/1"}]"#;
+    let reason = || namespace.json(&["get", "logsidecar", "ship"])["status"]["conditions"][0]["reason"].clone();
+    eventually("the contest to be seen", || {
+        // Fails while the sidecar is out.
+        drop(crate::cluster::try_kubectl(
+            &["-n", &namespace.name, "patch", "deployment/web", "--type=json", "-p", removal],
+            "",
+        ));
+        (reason() == "Contested").then_some(())
+    });
+    // The other has stopped: it is put back, after a pause.
+    becomes(&namespace, "web", &json!([["app", "ship"], ["logs-app-l"], ["/l"]]));
+    namespace.wait_ready("ship");
 }
 
 #[test]

@@ -93,6 +93,41 @@ fn owner(namespace: &Namespace) -> String {
 }
 
 #[test]
+fn a_copy_of_a_workload_is_left_alone_and_holds_nothing_up() {
+    let namespace = Namespace::new("copy");
+    deployment(&namespace, "web", |_| {});
+    sidecar(&namespace, "ship", &json!({"name": "web"}));
+    namespace.wait_ready("ship");
+    let live = namespace.kubectl(&["get", "deployment", "web", "-o", "json"]);
+    namespace.apply(&live.replace("\"web\"", "\"copy\""));
+    let copied = namespace.template("copy");
+    assert_eq!(copied["spec"]["containers"][1]["name"], "ship");
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    assert_eq!(namespace.template("web")["spec"]["containers"].as_array().map(Vec::len), Some(1));
+    assert_eq!(namespace.template("copy"), copied);
+}
+
+#[test]
+fn a_workload_made_anew_from_its_own_yaml_is_cleaned_like_any_other() {
+    let namespace = Namespace::new("anew");
+    deployment(&namespace, "web", |_| {});
+    let before = namespace.template("web");
+    sidecar(&namespace, "ship", &json!({"name": "web"}));
+    namespace.wait_ready("ship");
+    let live = namespace.kubectl(&["get", "deployment", "web", "-o", "yaml"]);
+    namespace.kubectl(&["delete", "deployment/web"]);
+    namespace.apply(&live);
+    let uid = |object: &Value| object["metadata"]["uid"].as_str().map(str::to_owned).unwrap_or_default();
+    eventually("the ledger to be the new workload's", || {
+        let object = namespace.json(&["get", "deployment", "web"]);
+        let ledger = object["metadata"]["annotations"]["logsidecar.dev/injected"].as_str()?.to_owned();
+        ledger.contains(&uid(&object)).then_some(())
+    });
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    assert_eq!(namespace.template("web"), before);
+}
+
+#[test]
 fn a_kind_that_cannot_change_is_for_files() {
     let namespace = Namespace::new("kind");
     sidecar(&namespace, "ship", &json!({"kind": "Pod", "name": "web"}));
