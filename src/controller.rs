@@ -11,6 +11,7 @@ mod cache;
 mod context;
 mod events;
 mod health;
+mod memory;
 mod observe;
 mod outcomes;
 mod queue;

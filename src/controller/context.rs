@@ -15,9 +15,9 @@ use super::{
     apply::TIMEOUT,
     cache::{Before, Cache, Sidecar, SidecarKey},
     events::Events,
+    memory::{Contest, Contests, Memories, Memory},
     outcomes::Outcomes,
     queue::Queue,
-    reconcile::{Contest, Contests, Memories, Memory},
     workload::{Workload, WorkloadKey},
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! One workload: observe, plan, apply, note the outcome.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use super::{
     apply::{self, Mode, apply},
     cache::Sidecar,
     context::Context,
+    memory::{Memory, REFUSED_FOR},
     queue::Next,
     workload::{Workload, WorkloadKey},
 };
@@ -20,54 +21,6 @@ use crate::{
     },
     status::Outcome,
 };
-
-/// How long a patch that the API server refuses is not sent again, unless template or plan change.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
-/// How often the same plan is written before pauses begin, how long they become, and when all is forgotten.
-const FREE_WRITES: u32 = 3;
-const LONGEST_CONTEST: Duration = Duration::from_secs(300);
-const CONTEST_FORGOTTEN: Duration = Duration::from_secs(900);
-
-/// What is remembered of a workload between two looks, in memory only: what is lost by a restart costs one dry-run.
-#[derive(Debug)]
-pub(super) enum Memory {
-    /// An admission plugin rewrites what we put in: this plan on this template is as good as it gets.
-    Settled(String),
-    /// The API server refused this plan on this template.
-    Refused(String, Refusal, tokio::time::Instant),
-}
-
-/// Writes of one and the same plan, one after the other: somebody takes back what we put in.
-#[derive(Debug, Default)]
-pub(super) struct Contest {
-    plan: String,
-    count: u32,
-    last: Option<tokio::time::Instant>,
-}
-
-impl Contest {
-    /// How long to leave a workload alone before the same plan is written to it once more. The first few are free: an owner
-    /// may well apply his manifest a few times in a row.
-    fn pause(&self, plan: &str) -> Option<Duration> {
-        let since = self.last?.elapsed();
-        if self.plan != plan || self.count < FREE_WRITES || since > CONTEST_FORGOTTEN {
-            return None;
-        }
-        let pause = Duration::from_secs(1 << (self.count - FREE_WRITES).min(9)).min(LONGEST_CONTEST);
-        pause.checked_sub(since)
-    }
-
-    fn wrote(&mut self, plan: String) {
-        let goes_on = self.plan == plan && self.last.is_some_and(|last| last.elapsed() <= CONTEST_FORGOTTEN);
-        *self = Self { count: if goes_on { self.count + 1 } else { 1 }, plan, last: Some(tokio::time::Instant::now()) };
-    }
-}
-
-/// Contests by the uid of the workload.
-pub(super) type Contests = std::sync::Mutex<HashMap<String, Contest>>;
-
-/// Memories by the uid of the workload.
-pub(super) type Memories = std::sync::Mutex<HashMap<String, Memory>>;
 
 /// Brings one workload to what its LogSidecars ask for.
 pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next {

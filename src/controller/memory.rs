@@ -1,0 +1,78 @@
+//! What is remembered of a workload between two looks, in memory only: what a restart loses costs one more request.
+
+use std::{collections::HashMap, sync::Mutex, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::plan::Refusal;
+
+/// How long a patch that the API server refuses is not sent again, unless template or plan change.
+pub(super) const REFUSED_FOR: Duration = Duration::from_secs(60);
+
+/// How often the same plan is written before pauses begin, how long they become, and when all is forgotten.
+const FREE_WRITES: u32 = 3;
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const FORGOTTEN: Duration = Duration::from_secs(900);
+
+/// What came of the last plan that was more than nothing.
+#[derive(Debug)]
+pub(super) enum Memory {
+    /// An admission plugin rewrites what we put in: this plan on this template is as good as it gets.
+    Settled(String),
+    /// The API server refused this plan on this template.
+    Refused(String, Refusal, Instant),
+}
+
+/// Memories by the uid of the workload.
+pub(super) type Memories = Mutex<HashMap<String, Memory>>;
+
+/// Writes of one and the same plan, one after the other: somebody takes back what we put in.
+#[derive(Debug, Default)]
+pub(super) struct Contest {
+    plan: String,
+    count: u32,
+    last: Option<Instant>,
+}
+
+/// Contests by the uid of the workload.
+pub(super) type Contests = Mutex<HashMap<String, Contest>>;
+
+impl Contest {
+    /// How long to leave a workload alone before the same plan is written to it once more. The first few are free: an owner
+    /// may well apply his manifest a few times in a row.
+    pub fn pause(&self, plan: &str) -> Option<Duration> {
+        let since = self.last?.elapsed();
+        if self.plan != plan || self.count < FREE_WRITES || since > FORGOTTEN {
+            return None;
+        }
+        let pause = Duration::from_secs(1 << (self.count - FREE_WRITES).min(9)).min(LONGEST_PAUSE);
+        pause.checked_sub(since).filter(|pause| !pause.is_zero())
+    }
+
+    /// Notes a write.
+    pub fn wrote(&mut self, plan: String) {
+        let goes_on = self.plan == plan && self.last.is_some_and(|last| last.elapsed() <= FORGOTTEN);
+        *self = Self { count: if goes_on { self.count + 1 } else { 1 }, plan, last: Some(Instant::now()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_write_again_and_again_gets_slower_and_another_one_does_not() {
+        let mut contest = Contest::default();
+        let mut pauses = Vec::new();
+        for _ in 0..14 {
+            let pause = contest.pause("plan").unwrap_or_default();
+            pauses.push(pause.as_secs());
+            tokio::time::advance(pause).await;
+            contest.wrote("plan".to_owned());
+        }
+        assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(contest.pause("another"), None);
+        tokio::time::advance(FORGOTTEN + Duration::from_secs(1)).await;
+        assert_eq!(contest.pause("plan"), None);
+    }
+}
