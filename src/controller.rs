@@ -103,36 +103,44 @@ async fn start(options: Options) -> Result<(), Error> {
     let context = Arc::new(Context::new(client, images.into(), native_sidecars));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), native_sidecars, "started");
 
-    let mut watches = JoinSet::new();
-    for kind in Kind::IN_CLUSTER {
-        let context = context.clone();
-        watches.spawn(async move { observe::workloads(&context, kind).await });
-    }
-    let watching = context.clone();
-    watches.spawn(async move { observe::sidecars(&watching).await });
-    let mut workers = JoinSet::new();
-    for _ in 0..concurrency {
-        workers.spawn(work_on_workloads(context.clone()));
-    }
-    workers.spawn(work_on_sidecars(context.clone()));
+    let mut tasks = begin(&context, concurrency);
     let result = tokio::select! {
         () = &mut asked_to_stop => Ok(()),
         result = health::serve(context.clone(), health_address) => Err(match result {
             Err(error) => Error::Health(health_address, error),
             Ok(()) => Error::Ended,
         }),
-        _ = watches.join_next() => Err(Error::Ended),
-        _ = workers.join_next() => Err(Error::Ended),
+        _ = tasks.join_next() => Err(Error::Ended),
     };
-    // Nothing new is begun; what has been begun is finished, so that no answer of the API server goes unheard.
+    finish(&context).await;
+    result
+}
+
+/// Starts what runs until the end.
+fn begin(context: &Arc<Context>, concurrency: u8) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for kind in Kind::IN_CLUSTER {
+        let context = context.clone();
+        tasks.spawn(async move { observe::workloads(&context, kind).await });
+    }
+    let watching = context.clone();
+    tasks.spawn(async move { observe::sidecars(&watching).await });
+    for _ in 0..concurrency {
+        tasks.spawn(work_on_workloads(context.clone()));
+    }
+    tasks.spawn(work_on_sidecars(context.clone()));
+    tasks
+}
+
+/// Nothing new is begun; what has been begun is finished, so that no answer of the API server goes unheard.
+async fn finish(context: &Context) {
     context.workloads.close();
     context.sidecars.close();
-    let finish = async { tokio::join!(context.workloads.quiesce(), context.sidecars.quiesce()) };
-    if tokio::time::timeout(GRACE, finish).await.is_err() {
+    let quiet = async { tokio::join!(context.workloads.quiesce(), context.sidecars.quiesce()) };
+    if tokio::time::timeout(GRACE, quiet).await.is_err() {
         tracing::warn!("some requests were still under way");
     }
     tracing::info!("stopped");
-    result
 }
 
 /// Asks until there is an answer: nothing can be planned before.
