@@ -134,7 +134,34 @@ impl Look<'_> {
                 self.context.contests().entry(answer.uid.clone()).or_default().wrote(contest);
                 self.written(&plan, answer)
             }
-            Err(error) => self.failed(&plan, error, state),
+            Err(error) => {
+                if matches!(error, apply::Error::Refused(_)) {
+                    self.without_newcomers(&template).await;
+                }
+                self.failed(&plan, error, state)
+            }
+        }
+    }
+
+    /// What a newcomer asks for is refused: what the others ask for, above all to be taken out, does not wait for it.
+    async fn without_newcomers(&self, template: &Value) {
+        let is_in = |claim: &Claim<'_>| self.ledger.is_some_and(|ledger| ledger.entry(claim.name, claim.uid).is_some());
+        let others: Vec<Claim<'_>> = self.claims.iter().copied().filter(is_in).collect();
+        let rest = Look {
+            context: self.context,
+            known: self.known,
+            workload: self.workload.clone(),
+            ledger: self.ledger,
+            claims: &others,
+        };
+        let plan = rest.plan(&self.workload, template, self.ledger);
+        let changes = plan.template != *template || plan.ledger.as_ref() != self.ledger;
+        if others.len() == self.claims.len() || !changes {
+            return;
+        }
+        match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
+            Ok(answer) => drop(rest.written(&plan, answer)),
+            Err(error) => tracing::debug!(workload = %self.workload.key, "without the newcomers: {error}"),
         }
     }
 
@@ -225,6 +252,12 @@ impl Look<'_> {
             let verdict = plan.verdicts.iter().find(|verdict| verdict.uid.as_deref() == Some(sidecar.uid.as_str()));
             let ledger = if stopped.is_some() { self.ledger } else { plan.ledger.as_ref() };
             let injected = ledger.is_some_and(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).is_some());
+            // A patch that is refused for what one asks for says nothing about another that has what it asks for already.
+            let entry = |ledger: Option<&Ledger>| {
+                ledger.and_then(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).cloned())
+            };
+            let untouched = injected && entry(self.ledger) == entry(plan.ledger.as_ref());
+            let stopped = stopped.filter(|refusal| refusal.reason != Reason::Rejected || !untouched);
             let outcome = verdict.and_then(|verdict| outcome(verdict, workload, injected, stopped));
             self.context.note(sidecar, &workload.key, outcome);
         }

@@ -54,8 +54,16 @@ impl<'a> Held<'a> {
         // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it.
         let trusted = entry.origin == Origin::File && matches!(stance, Stance::Apply(_));
         for (key, expected) in &entry.items {
+            // A list key that we own says little of a mount: its owner may have put another volume there.
+            let is_other_volume = |item: &Value| {
+                let volume = item["name"].as_str().map(|name| Key::Volume(name.to_owned()));
+                matches!(key, Key::Mount { .. }) && !volume.is_some_and(|volume| entry.items.contains_key(&volume))
+            };
             match key.get(subject.template) {
-                Some(item) if trusted || digest(key, item) == *expected || subject.owned.contains(key) => {
+                Some(item)
+                    if digest(key, item) == *expected
+                        || ((trusted || subject.owned.contains(key)) && !is_other_volume(item)) =>
+                {
                     self.ours.insert(key.clone());
                 }
                 Some(_) => self.lost.push(key.clone()),

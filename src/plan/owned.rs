@@ -25,6 +25,12 @@ impl Owned {
         Self(keys)
     }
 
+    /// Just these items.
+    #[cfg(test)]
+    pub(super) fn of(keys: impl IntoIterator<Item = Key>) -> Self {
+        Self(keys.into_iter().collect())
+    }
+
     /// Whether we own the list key of that item.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {

@@ -487,3 +487,24 @@ fn different_directories_never_share_a_volume_by_their_names() {
     let plan = World::new(&app()).plan(&[("one", Stance::Apply(&spec))]);
     assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::VolumeNameTaken);
 }
+
+#[test]
+fn a_mount_that_the_owner_makes_his_own_is_his() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    // By a client-side apply: managedFields still say that the list key is ours.
+    let mine = json!([{"name": "mine", "mountPath": "/l"}]);
+    world.template["spec"]["containers"][0]["volumeMounts"] = mine.clone();
+    world.template["spec"]["volumes"].as_array_mut().expect("a list").push(json!({"name": "mine", "emptyDir": {}}));
+    let images = Images::default();
+    let owned = Owned::of([Key::Mount { container: "app".into(), path: "/l".into() }]);
+    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+    let subject = Subject { uid: Some(UID), template: &world.template, ledger: world.ledger.as_ref(), owned: &owned, setting };
+    let claim = Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&one) };
+    let plan = plan(&subject, &[claim]);
+    assert_eq!(plan.template["spec"]["containers"][0]["volumeMounts"], mine);
+    assert_eq!(plan.template["spec"]["containers"][1]["volumeMounts"], mine);
+    assert_eq!(plan.template["spec"]["volumes"], json!([{"name": "mine", "emptyDir": {}}]));
+    let removed = super::plan(&subject, &[Claim { stance: remove(), ..claim }]);
+    assert_eq!(removed.template["spec"]["containers"][0]["volumeMounts"], mine);
+}

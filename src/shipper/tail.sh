@@ -18,7 +18,7 @@ say_once() {
 # Descriptor 3 carries the process id of tail out of the pipeline; the others must not keep it open.
 follow() { # INODE FILE FIRST-BYTE
   pid=$({ { tail -c "+$3" -f "$2" 2>/dev/null 3>&- & echo $! >&3; } | tr -d '\000' 3>&- | awk '{ print; fflush() }' >&9 3>&- & } 3>&1)
-  eval "tail_$1=$pid since_$1=$now rest_$1="
+  eval "tail_$1=$pid since_$1=$now size_$1=$size rest_$1="
   live=$((live + 1))
 }
 
@@ -57,7 +57,13 @@ scan() {
         case $followed$IFS in *"$IFS$inode$IFS"*) ;; *) followed="$followed$IFS$inode" ;; esac
         follow "$inode" "$file" "$first"
       else
-        eval "rest=\$rest_$inode since=\$since_$inode"
+        eval "rest=\$rest_$inode since=\$since_$inode last=\$size_$inode size_$inode=$size"
+        # What is written after a file was emptied is read from its beginning, if need be twice: tail may not have noticed.
+        if [ -z "$rest" ] && [ "$size" -lt "$last" ]; then
+          let_go "$inode" "$size"
+          follow "$inode" "$file" 1
+          continue
+        fi
         if [ -z "$rest" ] && [ $((now - changed)) -gt 600 ] && [ $((now - since)) -gt 5 ]; then let_go "$inode" "$size"; fi
       fi
     done

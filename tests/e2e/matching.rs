@@ -128,6 +128,23 @@ fn a_workload_made_anew_from_its_own_yaml_is_cleaned_like_any_other() {
 }
 
 #[test]
+fn one_that_is_refused_holds_no_other_up() {
+    let namespace = Namespace::new("hostage");
+    deployment(&namespace, "web", |_| {});
+    let before = namespace.template("web");
+    sidecar(&namespace, "ship", &json!({"name": "web"}));
+    namespace.wait_ready("ship");
+    let bad = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "bad"}, "spec": {
+        "target": {"name": "web"}, "logs": [{"name": "logs", "directory": "/l"}],
+        "sidecar": {"container": {"image": "x", "ports": [{"containerPort": 99_999_999}]}}}});
+    namespace.apply(&bad.to_string());
+    eventually("the refusal", || (reason(&namespace, "bad", "False") == "Rejected").then_some(()));
+    namespace.wait_ready("ship");
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    assert_eq!(namespace.template("web"), before);
+}
+
+#[test]
 fn a_kind_that_cannot_change_is_for_files() {
     let namespace = Namespace::new("kind");
     sidecar(&namespace, "ship", &json!({"kind": "Pod", "name": "web"}));
