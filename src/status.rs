@@ -213,7 +213,8 @@ fn verdict(subject: Subject<'_>, outcomes: &BTreeMap<Target, Outcome>) -> Verdic
         Class::Pending => Verdict::reconciling(Reason::Progressing, told(Class::Pending)),
         Class::LeftAlone | Class::Done => {
             let available = outcomes.values().filter(|outcome| outcome.reason == Reason::Available).count();
-            Verdict::ready(Reason::Available, format!("{available} of {} available", workloads(outcomes.len())))
+            let reason = if available == 0 { outcome.reason } else { Reason::Available };
+            Verdict::ready(reason, format!("{available} of {} available", workloads(outcomes.len())))
         }
     }
 }
@@ -280,6 +281,7 @@ mod tests {
             (named, vec![], "False True False", "TargetNotFound"),
             (SUBJECT, vec![Reason::Available, Reason::Available], "True False False", "Available"),
             (SUBJECT, vec![Reason::Available, Reason::Paused, Reason::OptedOut], "True False False", "Available"),
+            (SUBJECT, vec![Reason::Paused], "True False False", "Paused"),
             (SUBJECT, vec![Reason::Available, Reason::RollingOut], "False True False", "Progressing"),
             (SUBJECT, vec![Reason::RollingOut, Reason::Retrying], "False True False", "Retrying"),
             (SUBJECT, vec![Reason::RollingOut, Reason::ContainerNotFound], "False False True", "Refused"),
