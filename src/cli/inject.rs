@@ -58,10 +58,9 @@ pub(super) fn uninject(files: &Files) -> Result<String, Failure> {
     for (place, kind) in &input.workloads {
         match ledger(&input, place) {
             Ok(Some(ledger)) => {
-                let claim = |entry: &plan::ledger::Entry| entry.name.clone();
-                let names: Vec<String> = ledger.sidecars.iter().map(claim).collect();
-                let claims: Vec<Claim<'_>> =
-                    names.iter().map(|name| Claim { name, uid: None, stance: Stance::Remove(Evidence::Deleting) }).collect();
+                let stance = Stance::Remove(Evidence::Deleting);
+                let entries = ledger.sidecars.iter();
+                let claims: Vec<Claim<'_>> = entries.map(|entry| Claim { name: &entry.name, uid: None, stance }).collect();
                 let plan = planned(&input, place, *kind, &Images::default(), Some(&ledger), &claims);
                 for key in &plan.handed_over {
                     warn(&format!(

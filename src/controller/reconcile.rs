@@ -106,7 +106,7 @@ impl Look<'_> {
             self.note_all(&plan, &self.workload, None);
             return Next::Await;
         }
-        let state = format!("{} {}", fingerprint(&template), fingerprint(&plan.template));
+        let state = state(&template, &plan);
         if let Some(next) = self.recall(&plan, same_ledger, &state) {
             return next;
         }
@@ -147,6 +147,9 @@ impl Look<'_> {
     async fn without_newcomers(&self, template: &Value) {
         let is_in = |claim: &Claim<'_>| self.ledger.is_some_and(|ledger| ledger.entry(claim.name, claim.uid).is_some());
         let others: Vec<Claim<'_>> = self.claims.iter().copied().filter(is_in).collect();
+        if others.len() == self.claims.len() {
+            return;
+        }
         let rest = Look {
             context: self.context,
             known: self.known,
@@ -155,8 +158,7 @@ impl Look<'_> {
             claims: &others,
         };
         let plan = rest.plan(&self.workload, template, self.ledger);
-        let changes = plan.template != *template || plan.ledger.as_ref() != self.ledger;
-        if others.len() == self.claims.len() || !changes {
+        if plan.template == *template && plan.ledger.as_ref() == self.ledger {
             return;
         }
         match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
@@ -201,7 +203,7 @@ impl Look<'_> {
         let template = answer.template();
         let ledger = answer.ledger.as_deref().and_then(|text| Ledger::parse(text).ok());
         let again = self.plan(&answer, &template, ledger.as_ref());
-        let state = format!("{} {}", fingerprint(&template), fingerprint(&again.template));
+        let state = state(&template, &again);
         let dropped = !is_complete(plan.ledger.as_ref(), &template);
         let message = "the API server, or an admission plugin in it, takes out a part of what is put in: see who changes the template on the way";
         let refusal = dropped.then(|| Refusal::new(Reason::Rejected, message));
@@ -286,6 +288,11 @@ impl Look<'_> {
             self.context.tell(&self.workload, "", Reason::HandedOver, note);
         }
     }
+}
+
+/// By what a memory is known again: this plan on this template.
+fn state(template: &Value, plan: &Plan) -> String {
+    format!("{} {}", fingerprint(template), fingerprint(&plan.template))
 }
 
 /// Whether everything that a ledger names is in a template, and native sidecars are what makes them so: an API server that
