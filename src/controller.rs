@@ -50,6 +50,9 @@ pub struct Options {
     /// How many workloads are worked on at once.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..))]
     concurrency: u8,
+    /// Work in this namespace only; a Role there is all that is needed then. Default: every namespace.
+    #[arg(long, short, value_name = "NAMESPACE")]
+    namespace: Option<String>,
     /// Where /livez and /readyz are served.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     health_address: SocketAddr,
@@ -88,7 +91,7 @@ pub fn run(options: Options) -> Result<(), Error> {
 }
 
 async fn start(options: Options) -> Result<(), Error> {
-    let Options { concurrency, health_address, log_format: _, log_level: _, images } = options;
+    let Options { concurrency, namespace, health_address, log_format: _, log_level: _, images } = options;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
     let client = Client::try_default().await.map_err(Error::Config)?;
@@ -100,7 +103,7 @@ async fn start(options: Options) -> Result<(), Error> {
         () = &mut asked_to_stop => return Ok(()),
         native = has_native_sidecars(&client) => native,
     };
-    let context = Arc::new(Context::new(client, images.into(), native_sidecars));
+    let context = Arc::new(Context::new(client, namespace, images.into(), native_sidecars));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), native_sidecars, "started");
 
     let mut tasks = begin(&context, concurrency);

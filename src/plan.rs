@@ -98,7 +98,8 @@ pub enum Effect {
 /// * Outside the items that the returned ledger names, and those that the given one named, the template stays as it was.
 /// * Planning the result again with the same claims returns it unchanged.
 /// * Only [`Stance::Remove`] takes items out for good, and only items that are ours; only [`Stance::Apply`] changes any.
-/// * A refused claim leaves what it had put in as it is.
+/// * A refused claim leaves what it had put in as it is, unless the owner has put a volume of his own in the place of one of
+///   its: then the rest is taken out.
 #[must_use]
 pub fn plan(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     let mut plan = step(subject, claims);

@@ -34,6 +34,8 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 /// What all parts of the controller share.
 pub(super) struct Context {
     pub client: Client,
+    /// The one namespace to work in; all of them if there is none.
+    pub namespace: Option<String>,
     pub images: Images,
     pub native_sidecars: bool,
     pub cache: Cache,
@@ -51,10 +53,11 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub fn new(client: Client, images: Images, native_sidecars: bool) -> Self {
+    pub fn new(client: Client, namespace: Option<String>, images: Images, native_sidecars: bool) -> Self {
         Self {
             events: Events::new(client.clone()),
             client,
+            namespace,
             images,
             native_sidecars,
             cache: Cache::default(),

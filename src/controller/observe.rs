@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use kube::{
     Api,
     api::{ApiResource, DynamicObject},
@@ -72,12 +72,32 @@ pub(super) async fn sidecars(context: &Context) {
 
 /// Events for ever: an error is logged and the watch started again, with growing pauses.
 fn watch(context: &Context, resource: &ApiResource) -> impl Stream<Item = watcher::Event<DynamicObject>> + use<> {
-    let api: Api<DynamicObject> = Api::all_with(context.client.clone(), resource);
+    let client = context.client.clone();
+    let api: Api<DynamicObject> = match &context.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    };
     let kind = resource.kind.clone();
-    watcher(api, watcher::Config::default()).backoff(Pauses::default()).filter_map(move |event| {
-        let event = event.inspect_err(|error| tracing::warn!(kind, "watch interrupted: {}", cause(error))).ok();
-        futures::future::ready(event)
-    })
+    let watchers = stream::iter(0u32..).then(move |number| {
+        let (api, kind) = (api.clone(), kind.clone());
+        async move {
+            if number > 0 {
+                tracing::warn!(kind, "watch expired: listing anew");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            let events = watcher(api, watcher::Config::default()).backoff(Pauses::default());
+            events.take_while(|event| futures::future::ready(!is_expired(event))).filter_map(move |event| {
+                let event = event.inspect_err(|error| tracing::warn!(kind, "watch interrupted: {}", cause(error))).ok();
+                futures::future::ready(event)
+            })
+        }
+    });
+    watchers.flatten()
+}
+
+/// Whether a watch was answered with 410 instead of being begun: a watcher would ask for the same version for ever.
+fn is_expired(event: &watcher::Result<watcher::Event<DynamicObject>>) -> bool {
+    matches!(event, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410)
 }
 
 /// What to tell of an error: the most likely one, a missing CRD, has a remedy.

@@ -64,7 +64,10 @@ impl Draft<'_> {
             Stance::Apply(spec) => match self.apply(held, spec) {
                 Ok(warnings) => Ok(Effect::Applied(warnings)),
                 Err(refusal) => {
-                    self.keep(held);
+                    // What is left would mount the owner's volume into his application, where he did not ask for it.
+                    if !held.has_lost_a_volume() {
+                        self.keep(held);
+                    }
                     Err(refusal)
                 }
             },

@@ -62,7 +62,7 @@ impl<'a> Held<'a> {
             match key.get(subject.template) {
                 Some(item)
                     if digest(key, item) == *expected
-                        || ((trusted || subject.owned.contains(key)) && !is_other_volume(item)) =>
+                        || ((trusted || subject.owned.holds(key, item)) && !is_other_volume(item)) =>
                 {
                     self.ours.insert(key.clone());
                 }
@@ -102,7 +102,8 @@ impl<'a> Held<'a> {
         let is_named =
             |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
         candidates.retain(|key| key.get(subject.template).is_some() && !is_named(key));
-        let owned: BTreeSet<Key> = candidates.iter().filter(|key| subject.owned.contains(key)).cloned().collect();
+        let is_owned = |key: &&Key| key.get(subject.template).is_some_and(|item| subject.owned.holds(key, item));
+        let owned: BTreeSet<Key> = candidates.iter().filter(is_owned).cloned().collect();
         if !owned.is_empty() {
             self.ours = owned;
             return;
@@ -126,6 +127,11 @@ impl<'a> Held<'a> {
             }
         }
         candidates
+    }
+
+    /// Whether the owner of the workload has put a volume of his own in the place of one of these.
+    pub fn has_lost_a_volume(&self) -> bool {
+        self.lost.iter().any(|key| matches!(key, Key::Volume(_)))
     }
 
     pub fn is_replanned(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What `managedFields` say that we own, reduced to the keys of items.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
@@ -8,47 +8,58 @@ use serde_json::Value;
 use super::Key;
 use crate::api::MANAGER;
 
-/// The items of a pod template whose list key the manager `logsidecar` owns.
+/// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
+/// it owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owned(BTreeSet<Key>);
+pub struct Owned(BTreeMap<Key, BTreeSet<Box<str>>>);
 
 impl Owned {
     /// Reads `metadata.managedFields` of a workload whose template is at that JSON pointer.
     #[must_use]
     pub fn read(managed_fields: &[ManagedFieldsEntry], template: &str) -> Self {
-        let mut keys = BTreeSet::new();
+        let mut items = BTreeMap::new();
         for entry in managed_fields.iter().filter(|entry| entry.manager.as_deref() == Some(MANAGER)) {
             let Some(fields) = entry.fields_v1.as_ref() else { continue };
             let spec = template.split('/').skip(1).chain(["spec"]).try_fold(&fields.0, |at, step| at.get(format!("f:{step}")));
-            spec.into_iter().for_each(|spec| collect(spec, &mut keys));
+            spec.into_iter().for_each(|spec| collect(spec, &mut items));
         }
-        Self(keys)
+        Self(items)
     }
 
-    /// Just these items.
+    /// Just these items, with all of their fields.
     #[cfg(test)]
-    pub(super) fn of(keys: impl IntoIterator<Item = Key>) -> Self {
-        Self(keys.into_iter().collect())
+    pub(super) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
+        let fields = |item: &Value| item.as_object().into_iter().flatten().map(|(field, _)| field.as_str().into()).collect();
+        Self(items.into_iter().map(|(key, item)| (key, fields(item))).collect())
     }
 
-    /// Whether we own the list key of that item.
+    /// Whether an item is still the one that we put in, changed as it may be.
+    ///
+    /// Whoever applies a volume of his own under the name of ours changes its source and leaves us the list key.
     #[must_use]
-    pub fn contains(&self, key: &Key) -> bool {
-        self.0.contains(key)
+    pub fn holds(&self, key: &Key, item: &Value) -> bool {
+        self.0.get(key).is_some_and(|fields| {
+            let mut live = item.as_object().into_iter().flatten().map(|(field, _)| field.as_str());
+            !matches!(key, Key::Volume(_)) || live.all(|field| field == "name" || fields.contains(field))
+        })
     }
 }
 
-fn collect(spec: &Value, keys: &mut BTreeSet<Key>) {
-    keys.extend(owned(spec, "f:volumes", "name").map(|(name, _)| Key::Volume(name)));
-    keys.extend(owned(spec, "f:containers", "name").map(|(name, _)| Key::Container(name)));
-    keys.extend(owned(spec, "f:initContainers", "name").map(|(name, _)| Key::InitContainer(name)));
+fn collect(spec: &Value, items: &mut BTreeMap<Key, BTreeSet<Box<str>>>) {
+    let mut add = |key: Key, fields: BTreeSet<Box<str>>| drop(items.insert(key, fields));
+    owned(spec, "f:volumes", "name").for_each(|(name, fields)| add(Key::Volume(name), names(fields)));
+    owned(spec, "f:containers", "name").for_each(|(name, _)| add(Key::Container(name), BTreeSet::new()));
+    owned(spec, "f:initContainers", "name").for_each(|(name, _)| add(Key::InitContainer(name), BTreeSet::new()));
     for list in ["f:containers", "f:initContainers"] {
         for (container, fields) in entries(spec, list, "name") {
-            keys.extend(
-                owned(fields, "f:volumeMounts", "mountPath").map(|(path, _)| Key::Mount { container: container.clone(), path }),
-            );
+            let mounts = owned(fields, "f:volumeMounts", "mountPath");
+            mounts.for_each(|(path, _)| add(Key::Mount { container: container.clone(), path }, BTreeSet::new()));
         }
     }
+}
+
+fn names(fields: &Value) -> BTreeSet<Box<str>> {
+    fields.as_object().into_iter().flatten().filter_map(|(field, _)| field.strip_prefix("f:").map(Into::into)).collect()
 }
 
 /// The entries of a list whose key itself is owned: `k:{"name":"x"}` with a `.` inside.
@@ -81,8 +92,21 @@ mod tests {
             fields_v1: Some(FieldsV1(fields.clone())),
             ..ManagedFieldsEntry::default()
         };
-        let expected = [Key::InitContainer("ship".into()), Key::Mount { container: "app".into(), path: "/l".into() }];
+        let expected = [
+            (Key::InitContainer("ship".into()), BTreeSet::new()),
+            (Key::Mount { container: "app".into(), path: "/l".into() }, BTreeSet::new()),
+        ];
         assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), Owned(expected.into()));
         assert_eq!(Owned::read(&[entry("kubectl")], "/spec/template"), Owned::default());
+    }
+
+    #[test]
+    fn a_volume_with_another_source_under_our_name_is_not_ours() {
+        let key = Key::Volume("logs".into());
+        let ours = json!({"name": "logs", "emptyDir": {}});
+        let owned = Owned::of([(key.clone(), &ours)]);
+        assert!(owned.holds(&key, &json!({"name": "logs", "emptyDir": {"medium": "Memory"}})));
+        assert!(!owned.holds(&key, &json!({"name": "logs", "configMap": {"name": "his"}})));
+        assert!(!owned.holds(&Key::Volume("other".into()), &ours));
     }
 }

@@ -497,7 +497,8 @@ fn a_mount_that_the_owner_makes_his_own_is_his() {
     world.template["spec"]["containers"][0]["volumeMounts"] = mine.clone();
     world.template["spec"]["volumes"].as_array_mut().expect("a list").push(json!({"name": "mine", "emptyDir": {}}));
     let images = Images::default();
-    let owned = Owned::of([Key::Mount { container: "app".into(), path: "/l".into() }]);
+    let key = Key::Mount { container: "app".into(), path: "/l".into() };
+    let owned = Owned::of([(key, &mine[0])]);
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
     let subject = Subject { uid: Some(UID), template: &world.template, ledger: world.ledger.as_ref(), owned: &owned, setting };
     let claim = Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&one) };
@@ -507,4 +508,17 @@ fn a_mount_that_the_owner_makes_his_own_is_his() {
     assert_eq!(plan.template["spec"]["volumes"], json!([{"name": "mine", "emptyDir": {}}]));
     let removed = super::plan(&subject, &[Claim { stance: remove(), ..claim }]);
     assert_eq!(removed.template["spec"]["containers"][0]["volumeMounts"], mine);
+}
+
+#[test]
+fn who_puts_a_volume_of_his_own_under_our_name_gets_the_rest_out_of_his_way() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let his = json!({"name": "logs-app-l", "configMap": {"name": "his"}});
+    world.template["spec"]["volumes"][0] = his.clone();
+    let plan = world.plan(&[("one", Stance::Apply(&one))]);
+    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::VolumeNameTaken);
+    assert_eq!(plan.template["spec"]["volumes"], json!([his]));
+    assert_eq!(plan.template["spec"]["containers"], app()["spec"]["containers"]);
+    assert_eq!((plan.template["spec"].get("initContainers"), plan.ledger), (None, None));
 }
