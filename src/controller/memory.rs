@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use tokio::time::Instant;
 
+use super::workload::Writer;
 use crate::plan::Refusal;
 
 /// How long a patch that the API server refuses is not sent again, unless template or plan change.
@@ -32,6 +33,10 @@ pub(super) struct Contest {
     plan: String,
     count: u32,
     last: Option<Instant>,
+    /// Who had written the template before all of it: whoever writes it since then is the opponent.
+    before: Option<Writer>,
+    /// Whether people have been told.
+    told: bool,
 }
 
 /// Contests by the uid of the workload.
@@ -49,10 +54,23 @@ impl Contest {
         pause.checked_sub(since).filter(|pause| !pause.is_zero())
     }
 
-    /// Notes a write.
-    pub fn wrote(&mut self, plan: String) {
-        let goes_on = self.plan == plan && self.last.is_some_and(|last| last.elapsed() <= FORGOTTEN);
-        *self = Self { count: if goes_on { self.count + 1 } else { 1 }, plan, last: Some(Instant::now()) };
+    /// Whether people have not been told of it yet; asking is telling.
+    pub fn is_news(&mut self) -> bool {
+        !std::mem::replace(&mut self.told, true)
+    }
+
+    /// The manager that takes things back, given who wrote the template last.
+    pub fn opponent<'a>(&self, last: Option<&'a Writer>) -> Option<&'a str> {
+        last.filter(|last| self.before.as_ref() != Some(last)).map(|last| &*last.manager)
+    }
+
+    /// Notes a write, and who had written before it.
+    pub fn wrote(&mut self, plan: String, before: Option<Writer>) {
+        if self.plan != plan || self.last.is_none_or(|last| last.elapsed() > FORGOTTEN) {
+            *self = Self { plan, count: 0, last: None, before, told: false };
+        }
+        self.count += 1;
+        self.last = Some(Instant::now());
     }
 }
 
@@ -68,7 +86,7 @@ mod tests {
             let pause = contest.pause("plan").unwrap_or_default();
             pauses.push(pause.as_secs());
             tokio::time::advance(pause).await;
-            contest.wrote("plan".to_owned());
+            contest.wrote("plan".to_owned(), None);
         }
         assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(contest.pause("another"), None);

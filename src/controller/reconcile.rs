@@ -8,12 +8,12 @@ use super::{
     apply::{self, Mode, apply},
     cache::Sidecar,
     context::Context,
-    memory::{Memory, REFUSED_FOR},
+    memory::{Contest, Memory, REFUSED_FOR},
     queue::Next,
     workload::{Workload, WorkloadKey},
 };
 use crate::{
-    api::Reason,
+    api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason},
     plan::{
         self, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict, Warning,
         claim::{Known, Labelled, claims},
@@ -123,15 +123,16 @@ impl Look<'_> {
                 Err(error) => return self.failed(&plan, error, state),
             }
         }
-        let contest = fingerprint(&plan.template);
-        if let Some(pause) = self.context.contests().get(&self.workload.uid).and_then(|before| before.pause(&contest)) {
-            let message = "somebody else takes back what is put in, again and again: exclude it there, or label the workload logsidecar.dev/inject=false";
-            self.note_all(&plan, &self.workload, Some(&Refusal::new(Reason::Contested, message)));
-            return Next::After(pause);
+        // What we put in, and not the whole template, which whoever takes it back may change each time.
+        let contest = plan.ledger.as_ref().and_then(Ledger::text).unwrap_or_default();
+        let pause = self.context.contests().get(&self.workload.uid).and_then(|before| before.pause(&contest));
+        if let Some(pause) = pause {
+            return self.contested(&plan, pause);
         }
         match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
             Ok(answer) => {
-                self.context.contests().entry(answer.uid.clone()).or_default().wrote(contest);
+                let writer = self.workload.last_writer.clone();
+                self.context.contests().entry(answer.uid.clone()).or_default().wrote(contest, writer);
                 self.written(&plan, answer)
             }
             Err(error) => {
@@ -141,6 +142,29 @@ impl Look<'_> {
                 self.failed(&plan, error, state)
             }
         }
+    }
+
+    /// Somebody takes back what we put in: he is named, and not raced.
+    fn contested(&self, plan: &Plan, pause: std::time::Duration) -> Next {
+        let contests = self.context.contests();
+        let contest = contests.get(&self.workload.uid);
+        let opponent = contest.and_then(|contest| contest.opponent(self.workload.last_writer.as_ref()));
+        let who = opponent.map_or_else(
+            || "somebody who does not show in managedFields".to_owned(),
+            |manager| format!("the field manager {manager}"),
+        );
+        drop(contests);
+        let message = format!(
+            "{who} takes back what is put in, again and again: make it leave alone what the annotation {LEDGER_ANNOTATION} names, or label the workload {OPT_OUT_LABEL}=false"
+        );
+        if self.context.contests().get_mut(&self.workload.uid).is_some_and(Contest::is_news) {
+            tracing::warn!(workload = %self.workload.key, reason = %Reason::Contested, "{message}");
+            for verdict in &plan.verdicts {
+                self.context.tell(&self.workload, &verdict.name, Reason::Contested, message.clone());
+            }
+        }
+        self.note_all(plan, &self.workload, Some(&Refusal::new(Reason::Contested, message)));
+        Next::After(pause)
     }
 
     /// What a newcomer asks for is refused: what the others ask for, above all to be taken out, does not wait for it.

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{ResourceExt, api::DynamicObject};
 use serde_json::Value;
 
 use crate::{
-    api::{LEDGER_ANNOTATION, Reason},
+    api::{LEDGER_ANNOTATION, MANAGER, Reason},
     kind::Kind,
     plan::Owned,
     status::Target,
@@ -45,6 +46,8 @@ pub(super) struct Workload {
     pub owned: Owned,
     /// `Kind name` of the controller that renders this workload.
     pub controller: Option<String>,
+    /// The field manager, other than ours, that last wrote the template, and when.
+    pub last_writer: Option<Writer>,
     /// How its pods are doing: [`Reason::Available`], [`Reason::RollingOut`], [`Reason::Paused`] or
     /// [`Reason::RolloutFailed`].
     pub rollout: Reason,
@@ -66,6 +69,7 @@ impl Workload {
             template: template.to_string().into(),
             owned: Owned::read(object.managed_fields(), kind.template()),
             controller: owner.map(|owner| format!("{} {}", owner.kind, owner.name)),
+            last_writer: last_writer(object.managed_fields(), kind.template()),
             rollout: rollout(metadata.generation.unwrap_or_default(), &object.data),
         })
     }
@@ -75,6 +79,27 @@ impl Workload {
         // It was printed from JSON.
         serde_json::from_str(&self.template).unwrap_or_default()
     }
+}
+
+/// A field manager, and the second in which it last wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Writer {
+    pub manager: Box<str>,
+    at: i64,
+}
+
+/// Who wrote the template last, apart from us. Whoever only takes something away does not show.
+fn last_writer(managed_fields: &[ManagedFieldsEntry], template: &str) -> Option<Writer> {
+    let writes_template = |entry: &ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        template.split('/').skip(1).try_fold(fields?, |at, step| at.get(format!("f:{step}"))).map(|_| ())
+    };
+    let writer = |entry: &ManagedFieldsEntry| {
+        writes_template(entry)?;
+        let manager = entry.manager.as_deref().filter(|manager| *manager != MANAGER)?;
+        Some(Writer { manager: manager.into(), at: entry.time.as_ref()?.0.as_second() })
+    };
+    managed_fields.iter().filter_map(writer).max_by_key(|writer| writer.at)
 }
 
 /// How a Deployment is doing. Done means observed, and updated = replicas = available: `Available=True` alone also holds for a
@@ -105,6 +130,22 @@ fn rollout(generation: i64, object: &Value) -> Reason {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_last_writer_is_the_last_that_wrote_the_template_and_not_us() {
+        let entry = |manager: &str, second: u8, fields: Value| json!({"manager": manager, "time": format!("2026-01-01T00:00:0{second}Z"), "fieldsV1": fields});
+        let template = json!({"f:spec": {"f:template": {"f:spec": {}}}});
+        let entries = json!([
+            entry("kubectl", 1, template.clone()),
+            entry("operator", 2, template.clone()),
+            entry(MANAGER, 3, template),
+            entry("kube-controller-manager", 4, json!({"f:metadata": {}})),
+        ]);
+        let entries: Vec<ManagedFieldsEntry> = serde_json::from_value(entries).expect("entries");
+        let last = last_writer(&entries, "/spec/template").expect("two have written");
+        assert_eq!((&*last.manager, last.at), ("operator", 1_767_225_602));
+        assert_eq!(last_writer(&entries[2..], "/spec/template"), None);
+    }
 
     #[test]
     fn a_rollout_is_done_when_all_pods_are_new_and_available() {

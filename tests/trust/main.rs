@@ -20,5 +20,6 @@ mod stage;
 mod witness;
 
 mod absence;
+mod contest;
 mod crash;
 mod owners;
