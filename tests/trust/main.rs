@@ -20,6 +20,10 @@ mod stage;
 mod witness;
 
 mod absence;
+mod admission;
 mod contest;
 mod crash;
 mod owners;
+mod random;
+mod secrets;
+mod tenancy;
