@@ -30,6 +30,7 @@ use serde_json::Value;
 
 pub use self::{
     claim::{Claim, Evidence, Stance},
+    held::recover,
     key::Key,
     ledger::Ledger,
     normal::{fingerprint, normal},

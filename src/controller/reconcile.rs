@@ -29,11 +29,11 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next
         known.iter().for_each(|sidecar| context.note(sidecar, key, None));
         return Next::Await;
     };
+    let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
     let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
-        Ok(ledger) => (ledger, None),
+        Ok(ledger) => (ledger.or_else(|| workload.recover(&all)), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
     let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels };
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
     let mut claims = claims(labelled, &all, seen.as_ref());
@@ -101,7 +101,8 @@ impl Look<'_> {
     async fn run(self) -> Next {
         let template = self.workload.template();
         let plan = self.plan(&self.workload, &template, self.ledger);
-        let same_ledger = plan.ledger.as_ref() == self.ledger;
+        // One that was recovered is not on the workload.
+        let same_ledger = plan.ledger.as_ref() == self.ledger.filter(|_| self.workload.ledger.is_some());
         if plan.template == template && same_ledger {
             self.note_all(&plan, &self.workload, None);
             return Next::Await;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     api::{LEDGER_ANNOTATION, MANAGER, Reason},
     kind::Kind,
-    plan::Owned,
+    plan::{self, Ledger, Owned, claim::Known},
     status::Target,
 };
 
@@ -72,6 +72,12 @@ impl Workload {
             last_writer: last_writer(object.managed_fields(), kind.template()),
             rollout: rollout(metadata.generation.unwrap_or_default(), &object.data),
         })
+    }
+
+    /// The ledger that was on it, if its annotation is gone and something of ours is still in.
+    pub fn recover(&self, known: &[Known<'_>]) -> Option<Ledger> {
+        let was_ours = known.iter().filter_map(|known| known.created).any(|created| self.owned.is_written_since(created));
+        if was_ours { plan::recover(&self.uid, &self.template(), &self.owned, known) } else { None }
     }
 
     /// The pod template.

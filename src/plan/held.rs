@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Claim, Key, Ledger, Stance, Subject,
+    Claim, Key, Ledger, Owned, Stance, Subject,
+    claim::Known,
     ledger::{Entry, Origin},
     normal::{digest, normal},
     sidecar,
@@ -98,7 +99,7 @@ impl<'a> Held<'a> {
     fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &LogSidecarSpec) {
         let container = sidecar::container_key(self.claim.name, spec);
         let names: Vec<&str> = container.container().into_iter().collect();
-        let mut candidates = self.candidates(subject.template, spec, &names);
+        let mut candidates = candidates(subject.template, container.clone(), spec, &names);
         let is_named =
             |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
         candidates.retain(|key| key.get(subject.template).is_some() && !is_named(key));
@@ -114,21 +115,6 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Where the items of a spec would be. A mount of an existing volume is not among them: it may be the owner's own.
-    fn candidates(&self, template: &Value, spec: &LogSidecarSpec, names: &[&str]) -> BTreeSet<Key> {
-        let mut candidates = BTreeSet::from([sidecar::container_key(self.claim.name, spec)]);
-        let own = |log: &&Log| log.volume.as_ref().is_none_or(|volume| volume.existing.is_none());
-        for log in spec.logs.iter().filter(own) {
-            let Ok(writer) = sidecar::writer(template, log, names) else { continue };
-            let volume = volume::volume_name(log, writer);
-            let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
-            if mount.get(template).is_some_and(|mount| mount["name"] == volume.as_str()) {
-                candidates.extend([mount, Key::Volume(volume)]);
-            }
-        }
-        candidates
-    }
-
     /// Whether the owner of the workload has put a volume of his own in the place of one of these.
     pub fn has_lost_a_volume(&self) -> bool {
         self.lost.iter().any(|key| matches!(key, Key::Volume(_)))
@@ -142,4 +128,51 @@ impl<'a> Held<'a> {
             Stance::Keep(_) | Stance::Orphan => false,
         }
     }
+}
+
+/// Where the items of a spec would be; `sidecars` are the containers that do not count as the pod's own. A mount of an existing
+/// volume is not among them: it may be the owner's own.
+fn candidates(template: &Value, container: Key, spec: &LogSidecarSpec, sidecars: &[&str]) -> BTreeSet<Key> {
+    let mut candidates = BTreeSet::from([container]);
+    let own = |log: &&Log| log.volume.as_ref().is_none_or(|volume| volume.existing.is_none());
+    for log in spec.logs.iter().filter(own) {
+        let Ok(writer) = sidecar::writer(template, log, sidecars) else { continue };
+        let volume = volume::volume_name(log, writer);
+        let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
+        if mount.get(template).is_some_and(|mount| mount["name"] == volume.as_str()) {
+            candidates.extend([mount, Key::Volume(volume)]);
+        }
+    }
+    candidates
+}
+
+/// The ledger of a workload that has lost it, as far as `managedFields` and the LogSidecars that are known tell: somebody has
+/// removed the annotation, or put back all annotations that there once were.
+///
+/// Only LogSidecars that were there when we last wrote count: what an earlier one has left behind for good is not theirs.
+#[must_use]
+pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'_>]) -> Option<Ledger> {
+    let mut ledger = Ledger::new(Some(workload));
+    let readable = known.iter().filter_map(|known| Some((known, known.spec?, sidecar::container_key(known.name, known.spec?))));
+    let known: Vec<_> = readable.collect();
+    let sidecars: Vec<&str> = known.iter().filter_map(|(_, _, container)| container.container()).collect();
+    let was_there = |known: &Known<'_>| known.created.is_some_and(|created| owned.is_written_since(created));
+    for (known, spec, container) in known.iter().filter(|(known, _, _)| was_there(known)) {
+        let found = candidates(template, container.clone(), spec, &sidecars).into_iter().filter_map(|key| {
+            let item = key.get(template).filter(|item| owned.holds(&key, item))?;
+            let digest = digest(&key, item);
+            Some((key, digest))
+        });
+        let items: BTreeMap<Key, String> = found.collect();
+        if !items.is_empty() {
+            ledger.sidecars.push(Entry {
+                name: known.name.to_owned(),
+                uid: known.uid.map(str::to_owned),
+                origin: Origin::Controller,
+                renderer: sidecar::RENDERER,
+                items,
+            });
+        }
+    }
+    (!ledger.sidecars.is_empty()).then_some(ledger)
 }

@@ -11,26 +11,38 @@ use crate::api::MANAGER;
 /// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
 /// it owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owned(BTreeMap<Key, BTreeSet<Box<str>>>);
+pub struct Owned {
+    items: BTreeMap<Key, BTreeSet<Box<str>>>,
+    /// When we last wrote, as RFC 3339, to the second.
+    at: Option<Box<str>>,
+}
 
 impl Owned {
     /// Reads `metadata.managedFields` of a workload whose template is at that JSON pointer.
     #[must_use]
     pub fn read(managed_fields: &[ManagedFieldsEntry], template: &str) -> Self {
-        let mut items = BTreeMap::new();
+        let (mut items, mut at) = (BTreeMap::new(), None);
         for entry in managed_fields.iter().filter(|entry| entry.manager.as_deref() == Some(MANAGER)) {
+            at = at.max(entry.time.as_ref().map(|time| time.0.to_string().into()));
             let Some(fields) = entry.fields_v1.as_ref() else { continue };
             let spec = template.split('/').skip(1).chain(["spec"]).try_fold(&fields.0, |at, step| at.get(format!("f:{step}")));
             spec.into_iter().for_each(|spec| collect(spec, &mut items));
         }
-        Self(items)
+        Self { items, at }
     }
 
     /// Just these items, with all of their fields.
     #[cfg(test)]
     pub(super) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
         let fields = |item: &Value| item.as_object().into_iter().flatten().map(|(field, _)| field.as_str().into()).collect();
-        Self(items.into_iter().map(|(key, item)| (key, fields(item))).collect())
+        let items = items.into_iter().map(|(key, item)| (key, fields(item))).collect();
+        Self { items, at: Some("2026-01-01T00:00:00Z".into()) }
+    }
+
+    /// Whether what we own was written when something that was created then existed already.
+    #[must_use]
+    pub fn is_written_since(&self, created: &str) -> bool {
+        !self.items.is_empty() && self.at.as_deref().is_some_and(|at| created <= at)
     }
 
     /// Whether an item is still the one that we put in, changed as it may be.
@@ -38,7 +50,7 @@ impl Owned {
     /// Whoever applies a volume of his own under the name of ours changes its source and leaves us the list key.
     #[must_use]
     pub fn holds(&self, key: &Key, item: &Value) -> bool {
-        self.0.get(key).is_some_and(|fields| {
+        self.items.get(key).is_some_and(|fields| {
             let mut live = item.as_object().into_iter().flatten().map(|(field, _)| field.as_str());
             !matches!(key, Key::Volume(_)) || live.all(|field| field == "name" || fields.contains(field))
         })
@@ -96,7 +108,7 @@ mod tests {
             (Key::InitContainer("ship".into()), BTreeSet::new()),
             (Key::Mount { container: "app".into(), path: "/l".into() }, BTreeSet::new()),
         ];
-        assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), Owned(expected.into()));
+        assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), Owned { items: expected.into(), at: None });
         assert_eq!(Owned::read(&[entry("kubectl")], "/spec/template"), Owned::default());
     }
 

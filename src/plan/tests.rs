@@ -4,10 +4,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    claim::{Claim, Evidence, Stance},
+    claim::{Claim, Evidence, Known, Phase, Stance},
     *,
 };
-use crate::{api::LogSidecarSpec, kind::Kind, shipper::Images};
+use crate::{
+    api::{DeletionPolicy, LogSidecarSpec},
+    kind::Kind,
+    shipper::Images,
+};
 
 const UID: &str = "uid-of-workload";
 
@@ -521,4 +525,29 @@ fn who_puts_a_volume_of_his_own_under_our_name_gets_the_rest_out_of_his_way() {
     assert_eq!(plan.template["spec"]["volumes"], json!([his]));
     assert_eq!(plan.template["spec"]["containers"], app()["spec"]["containers"]);
     assert_eq!((plan.template["spec"].get("initContainers"), plan.ledger), (None, None));
+}
+
+#[test]
+fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_else() {
+    let spec = logs(json!({"directory": "/l"}));
+    let world = World::new(&app()).then(&[("one", Stance::Apply(&spec)), ("two", Stance::Apply(&spec))]);
+    let before = world.ledger.expect("a ledger");
+    let keys: BTreeSet<Key> = before.sidecars.iter().flat_map(|entry| entry.items.keys().cloned()).collect();
+    let owned = Owned::of(keys.into_iter().filter_map(|key| key.get(&world.template).map(|item| (key, item))));
+    let known = |name, created| Known {
+        name,
+        uid: Some(name),
+        created: Some(created),
+        spec: Some(&spec),
+        deletion: DeletionPolicy::Remove,
+        phase: Phase::Deleting,
+    };
+    let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z");
+    let found = recover(UID, &world.template, &owned, &[known("one", early), known("two", late), known("three", early)]);
+    let names: Vec<String> = found.iter().flat_map(|ledger| &ledger.sidecars).map(|entry| entry.name.clone()).collect();
+    // Where the items of two are the same, `three` may have put in the volume and the mount, too.
+    assert_eq!(names, ["one", "three"]);
+    let items = |ledger: &Ledger| ledger.entry("one", Some("one")).map(|entry| entry.items.clone());
+    assert_eq!(found.as_ref().and_then(items), items(&before));
+    assert_eq!(recover(UID, &world.template, &Owned::default(), &[known("one", early)]), None);
 }

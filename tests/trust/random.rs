@@ -2,8 +2,9 @@
 //! the owners' actions alone have made in a namespace without any of it.
 //!
 //! What an owner re-used of ours is his: a volume of ours that he mounts in a container of his own stays for as long as he does.
-//! So is a container of ours that he changes where managedFields have been stripped and nothing tells whose it is any more: that
-//! case is left out here, and is one of its own in `plan::tests`.
+//! So is a container of ours that he changes where managedFields have been stripped, as nothing tells whose it is any more; and
+//! what has lost both managedFields and ledger counts as part of his manifest. Those two are left out here and tested in
+//! `plan::tests`.
 //! `SEQUENCES` says how many sequences are tried.
 
 use kube::{
@@ -270,7 +271,8 @@ fn spoil(object: &mut DynamicObject, what: &Spoil) {
     let is_our_mount =
         |item: &Value| item["name"].as_str().is_some_and(|name| name.starts_with("logs-")) && item["mountPath"] != "/reused";
     match what {
-        Spoil::Ledger => drop(annotations.remove("logsidecar.dev/injected")),
+        Spoil::Ledger if owned != Owned::default() => drop(annotations.remove("logsidecar.dev/injected")),
+        Spoil::Ledger => {}
         Spoil::Image => {
             let keys =
                 |name: &Value| name.as_str().map(|name| [Key::Container(name.to_owned()), Key::InitContainer(name.to_owned())]);
