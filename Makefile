@@ -1,7 +1,7 @@
 # Everything that people do here. `make` lists it.
 CLUSTER := tests/cluster/cluster
 
-.PHONY: help demo test test-full unit lint generate cluster cluster-down
+.PHONY: help demo test test-full unit lint generate generate-docs fuzz cluster cluster-down
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -11,8 +11,8 @@ demo: ## See it work: cluster, nginx, a LogSidecar, its log lines, and everythin
 test: ## Everything, from lints to the end-to-end suite on a real cluster
 	@tests/all
 
-test-full: ## The same with many more random cases
-	@PROPTEST_CASES=20000 tests/all
+test-full: ## The same with many more random cases, and the controller killed at every request of everything
+	@PROPTEST_CASES=20000 SEQUENCES=500 FULL=1 tests/all
 
 unit: ## What needs no cluster
 	cargo test --locked
@@ -22,6 +22,12 @@ lint: ## Formatting, clippy, documentation, licences and advisories
 
 generate: ## Rewrite generated files: CRD, installation, golden files
 	UPDATE=1 cargo test --locked --test it -- contract golden
+
+generate-docs: ## Rewrite docs/owners.md from what the suite of trust sees
+	@UPDATE=1 tests/trust/run owners
+
+fuzz: ## Fuzz the command line and the planner for a while
+	@tests/fuzz
 
 cluster: ## A cluster with the controller of this checkout (KUBECONFIG + IMAGE, else kind, else the bare machine)
 	@$(CLUSTER) up && echo && $(CLUSTER) env
