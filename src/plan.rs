@@ -131,12 +131,11 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
     let replanned = held.iter().filter(|held| held.is_replanned()).flat_map(|held| &held.ours);
     let stripped: BTreeSet<Key> = replanned.filter(|key| !kept.contains(key)).cloned().collect();
-    let ours = held.iter().flat_map(|held| &held.ours).filter_map(Key::container);
     let draft = Draft {
         subject,
         ledger: ledger.as_ref(),
         copied,
-        sidecars: ours.map(str::to_owned).collect(),
+        ours: held.iter().flat_map(|held| &held.ours).cloned().collect(),
         pod: strip(subject.template, &stripped, &BTreeMap::new()),
         stripped,
         wanted: Vec::new(),

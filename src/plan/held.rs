@@ -27,8 +27,9 @@ pub(super) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so. An item that
-    /// no ledger names is ours if `managedFields` say so, or adopted if it is exactly what would be put in.
+    /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so; of a ledger
+    /// that came with a manifest also if the `LogSidecar` would put one there anyway. An item that no ledger names is ours if
+    /// `managedFields` say so, or adopted if it is exactly what would be put in.
     ///
     /// `copied` is the ledger of the workload that this one is a copy of, `ledger` the same as it counts here.
     pub fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, copied: Option<&Ledger>, claim: &Claim<'a>) -> Self {
@@ -39,7 +40,8 @@ impl<'a> Held<'a> {
         match (entry, claim.stance) {
             (Some(entry), stance) => {
                 held.origin = entry.origin;
-                held.recognise(subject, entry, stance);
+                let others = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
+                held.recognise(subject, entry, others, stance);
                 if let (Some(copied), Stance::Apply(spec)) = (copied, stance) {
                     held.rebind(subject, copied, spec);
                 }
@@ -50,9 +52,17 @@ impl<'a> Held<'a> {
         held
     }
 
-    fn recognise(&mut self, subject: &Subject<'_>, entry: &Entry, stance: Stance<'_>) {
-        // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it.
-        let trusted = entry.origin == Origin::File && matches!(stance, Stance::Apply(_));
+    fn recognise(&mut self, subject: &Subject<'_>, entry: &Entry, entries: &[Entry], stance: Stance<'_>) {
+        // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it;
+        // but only where the LogSidecar itself puts something: anybody can write the name of anything into the annotation.
+        let trusted = match stance {
+            Stance::Apply(spec) if entry.origin == Origin::File => {
+                let sidecars: Vec<&str> =
+                    entries.iter().flat_map(|entry| entry.items.keys()).filter_map(Key::container).collect();
+                self.candidates(subject.template, spec, &sidecars)
+            }
+            Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => BTreeSet::new(),
+        };
         for (key, expected) in &entry.items {
             // A list key that we own says little of a mount: its owner may have put another volume there.
             let is_other_volume = |item: &Value| {
@@ -62,7 +72,7 @@ impl<'a> Held<'a> {
             match key.get(subject.template) {
                 Some(item)
                     if digest(key, item) == *expected
-                        || ((trusted || subject.owned.contains(key)) && !is_other_volume(item)) =>
+                        || ((trusted.contains(key) || subject.owned.contains(key)) && !is_other_volume(item)) =>
                 {
                     self.ours.insert(key.clone());
                 }

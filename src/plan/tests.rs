@@ -508,3 +508,56 @@ fn a_mount_that_the_owner_makes_his_own_is_his() {
     let removed = super::plan(&subject, &[Claim { stance: remove(), ..claim }]);
     assert_eq!(removed.template["spec"]["containers"][0]["volumeMounts"], mine);
 }
+
+/// A ledger as anybody can write it into the annotation of a file.
+fn forged(sidecars: &Value, blank: &Value) -> Option<Ledger> {
+    Some(Ledger::parse(&json!({"version": 1, "sidecars": sidecars, "blank": blank}).to_string()).expect("a ledger"))
+}
+
+fn by_file(name: &str, items: &Value) -> Value {
+    json!({"name": name, "origin": "file", "renderer": 1, "items": items})
+}
+
+#[test]
+fn a_forged_ledger_makes_nothing_ours_that_the_one_it_names_would_not_put_in() {
+    let one = logs(json!({"directory": "/l", "container": "app"}));
+    let mut pod = mounted("data", "/d");
+    pod["spec"]["containers"].as_array_mut().expect("a list").push(json!({"name": "helper"}));
+    let items = json!({"containers/helper": "0", "volumes/config": "0", "volumes/data": "0", "mounts/app:/d": "0"});
+    let world = World { template: pod.clone(), ledger: forged(&json!([by_file("one", &items)]), &json!({})) };
+    let there = world.then(&[("one", Stance::Apply(&one))]);
+    assert_eq!(there.template, World::new(&pod).then(&[("one", Stance::Apply(&one))]).template);
+}
+
+#[test]
+fn what_a_forged_ledger_names_does_not_become_ours_by_being_used() {
+    let one = logs(json!({"directory": "/l"}));
+    let items = json!({"volumes/data": "0", "mounts/app:/l": "0"});
+    let world = World { template: mounted("data", "/l"), ledger: forged(&json!([by_file("another", &items)]), &json!({})) };
+    let back = world.then(&[("one", Stance::Apply(&one))]).then(&[("one", remove())]);
+    assert_eq!(back.template, world.template);
+}
+
+#[test]
+fn a_forged_ledger_puts_nothing_of_its_own_in() {
+    let one = logs(json!({"directory": "/l"}));
+    let evil = json!([{"name": "evil", "hostPath": {"path": "/"}}]);
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let sidecars = serde_json::to_value(world.ledger.expect("a ledger").sidecars).expect("JSON");
+    world.ledger = forged(&sidecars, &json!({"volumes": evil, "app.volumeMounts": 5, "metadata.annotations": {"a": "b"}}));
+    assert_eq!(world.then(&[("one", remove())]).template, app());
+}
+
+#[test]
+fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
+    let (one, wrong) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l", "container": "none"})));
+    let world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let items = world.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned());
+    let owned = Owned::of(items);
+    let images = Images::default();
+    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+    let subject = Subject { uid: Some(UID), template: &world.template, ledger: None, owned: &owned, setting };
+    let plan = plan(&subject, &[Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&wrong) }]);
+    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNotFound);
+    assert_eq!(plan.template, world.template);
+}
