@@ -140,7 +140,10 @@ impl Draft<'_> {
         if held.origin == Origin::Controller {
             entry.items.retain(|key, _| held.ours.contains(key));
         }
-        self.leave(entry.items.keys());
+        // Two may share a mount and its volume, a container never: it is left to the one that it is known to be of.
+        let is_anothers = |key: &Key| key.container().is_some() && !held.ours.contains(key) && self.stripped.contains(key);
+        let left: Vec<Key> = entry.items.keys().filter(|key| !is_anothers(key)).cloned().collect();
+        self.leave(&left);
         if !entry.items.is_empty() {
             self.entries.push(entry);
         }

@@ -31,9 +31,14 @@ impl<'a> Held<'a> {
     /// that came with a manifest also if the `LogSidecar` would put one there anyway. An item that no ledger names is ours if
     /// `managedFields` say so, or adopted if it is exactly what would be put in.
     ///
-    /// `copied` is the ledger of the workload that this one is a copy of, `ledger` the same as it counts here.
-    pub fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, copied: Option<&Ledger>, claim: &Claim<'a>) -> Self {
-        let entry = ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid));
+    /// `entry` is that of the claim in `ledger`; `copied` is the ledger of the workload that this one is a copy of, `ledger` the same as it counts here.
+    pub fn new(
+        subject: &Subject<'a>,
+        ledger: Option<&'a Ledger>,
+        entry: Option<&'a Entry>,
+        copied: Option<&Ledger>,
+        claim: &Claim<'a>,
+    ) -> Self {
         let offline = subject.uid.is_none();
         let origin = if offline { Origin::File } else { Origin::Controller };
         let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };

@@ -509,6 +509,26 @@ fn a_mount_that_the_owner_makes_his_own_is_his() {
     assert_eq!(removed.template["spec"]["containers"][0]["volumeMounts"], mine);
 }
 
+/// As from a backup into another cluster: the workload and the `LogSidecar` both have new uids.
+#[test]
+fn a_workload_that_was_restored_with_its_log_sidecar_is_taken_over_and_let_go() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let ledger = world.ledger.as_mut().expect("a ledger");
+    (ledger.workload, ledger.sidecars[0].uid) = (Some("before".into()), Some("before".into()));
+    let images = Images::default();
+    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+    let ledger = world.ledger.as_ref();
+    let subject = Subject { uid: Some(UID), template: &world.template, ledger, owned: &Owned::default(), setting };
+    let now = Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&one) };
+    let before = Claim { name: "one", uid: Some("before"), stance: Stance::Remove(Evidence::Missing) };
+    let plan = plan(&subject, &[now, before]);
+    assert_eq!(plan.template, world.template);
+    assert_eq!(plan.ledger.as_ref().expect("a ledger").sidecars.len(), 1);
+    let world = World { template: plan.template, ledger: plan.ledger };
+    assert_eq!(world.then(&[("one", remove())]).template, app());
+}
+
 /// A ledger as anybody can write it into the annotation of a file.
 fn forged(sidecars: &Value, blank: &Value) -> Option<Ledger> {
     Some(Ledger::parse(&json!({"version": 1, "sidecars": sidecars, "blank": blank}).to_string()).expect("a ledger"))
@@ -536,6 +556,17 @@ fn what_a_forged_ledger_names_does_not_become_ours_by_being_used() {
     let world = World { template: mounted("data", "/l"), ledger: forged(&json!([by_file("another", &items)]), &json!({})) };
     let back = world.then(&[("one", Stance::Apply(&one))]).then(&[("one", remove())]);
     assert_eq!(back.template, world.template);
+}
+
+#[test]
+fn a_forged_ledger_keeps_nobody_out() {
+    let one = logs(json!({"directory": "/l"}));
+    let sidecars =
+        json!([by_file("another", &json!({"containers/one": "0", "volumes/logs-app-l": "0", "mounts/app:/l": "0"}))]);
+    let world = World { template: app(), ledger: forged(&sidecars, &json!({})) };
+    let plan = world.plan(&[("one", Stance::Apply(&one))]);
+    assert_eq!(plan.verdicts[0].result, Ok(Effect::Applied(vec![])));
+    assert_eq!(plan.template, World::new(&app()).then(&[("one", Stance::Apply(&one))]).template);
 }
 
 #[test]
