@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Claim, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, Verdict, Warning,
-    held::Held,
+    held::{Held, is_other_volume},
     ledger::{self, BLANK_ANNOTATIONS, Entry, Origin},
     normal::{digest, normal},
     sidecar,
@@ -140,8 +140,12 @@ impl Draft<'_> {
         if held.origin == Origin::Controller {
             entry.items.retain(|key, _| held.ours.contains(key));
         }
-        // Two may share a mount and its volume, a container never: it is left to the one that it is known to be of.
-        let is_anothers = |key: &Key| key.container().is_some() && !held.ours.contains(key) && self.stripped.contains(key);
+        // Two may share a volume and the mount of it. A container and a mount of another volume are left to the one that they
+        // are known to be of.
+        let is_anothers = |key: &Key| {
+            let is_other = |item| key.container().is_some() || is_other_volume(&entry, key, item);
+            !held.ours.contains(key) && self.stripped.contains(key) && key.get(self.subject.template).is_some_and(is_other)
+        };
         let left: Vec<Key> = entry.items.keys().filter(|key| !is_anothers(key)).cloned().collect();
         self.leave(&left);
         if !entry.items.is_empty() {

@@ -69,15 +69,10 @@ impl<'a> Held<'a> {
             Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => BTreeSet::new(),
         };
         for (key, expected) in &entry.items {
-            // A list key that we own says little of a mount: its owner may have put another volume there.
-            let is_other_volume = |item: &Value| {
-                let volume = item["name"].as_str().map(|name| Key::Volume(name.to_owned()));
-                matches!(key, Key::Mount { .. }) && !volume.is_some_and(|volume| entry.items.contains_key(&volume))
-            };
             match key.get(subject.template) {
                 Some(item)
                     if digest(key, item) == *expected
-                        || ((trusted.contains(key) || subject.owned.contains(key)) && !is_other_volume(item)) =>
+                        || ((trusted.contains(key) || subject.owned.contains(key)) && !is_other_volume(entry, key, item)) =>
                 {
                     self.ours.insert(key.clone());
                 }
@@ -151,4 +146,11 @@ impl<'a> Held<'a> {
             Stance::Keep(_) | Stance::Orphan => false,
         }
     }
+}
+
+/// Whether the item is a mount of a volume that its entry does not name. A list key says little of a mount: somebody else may
+/// have put another volume there.
+pub(super) fn is_other_volume(entry: &Entry, key: &Key, item: &Value) -> bool {
+    let volume = item["name"].as_str().map(|name| Key::Volume(name.to_owned()));
+    matches!(key, Key::Mount { .. }) && !volume.is_some_and(|volume| entry.items.contains_key(&volume))
 }

@@ -570,6 +570,17 @@ fn a_forged_ledger_keeps_nobody_out() {
 }
 
 #[test]
+fn an_old_entry_of_a_manifest_does_not_share_the_mount_of_another_volume() {
+    let one = logs(json!({"directory": "/l", "volume": {"name": "mine"}}));
+    let items = json!({"volumes/logs-app-l": "0", "mounts/app:/l": "0"});
+    let world = World { template: app(), ledger: forged(&json!([by_file("another", &items)]), &json!({})) };
+    let plan = world.plan(&[("one", Stance::Apply(&one))]);
+    assert_eq!(plan.handed_over, []);
+    let back = world.then(&[("one", Stance::Apply(&one))]).then(&[("one", remove())]);
+    assert_eq!(back.template, app());
+}
+
+#[test]
 fn a_forged_ledger_puts_nothing_of_its_own_in() {
     let one = logs(json!({"directory": "/l"}));
     let evil = json!([{"name": "evil", "hostPath": {"path": "/"}}]);
