@@ -88,6 +88,7 @@ impl Ledger {
         if ledger.version != VERSION {
             return Err(ParseLedgerError::Version(ledger.version));
         }
+        ledger.drop_twins();
         // What it remembers goes back into the workload as it is: nobody gets anything else written there by way of it.
         ledger.blank.retain(|path, value| match value {
             Value::Null => true,
@@ -128,8 +129,18 @@ impl Ledger {
             for entry in &mut seen.sidecars {
                 (entry.uid, entry.origin) = (None, Origin::File);
             }
+            seen.drop_twins();
         }
         seen
+    }
+
+    /// Of two entries that the same `LogSidecar` could take for its own only the first counts.
+    fn drop_twins(&mut self) {
+        for entry in std::mem::take(&mut self.sidecars) {
+            if self.entry(&entry.name, entry.uid.as_deref()).is_none() {
+                self.sidecars.push(entry);
+            }
+        }
     }
 }
 

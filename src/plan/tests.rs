@@ -559,6 +559,14 @@ fn what_a_forged_ledger_names_does_not_become_ours_by_being_used() {
 }
 
 #[test]
+fn of_two_entries_for_one_only_the_first_counts() {
+    let (first, second) = (by_file("one", &json!({"volumes/a": "0"})), by_file("one", &json!({"volumes/b": "0"})));
+    let world = World { template: app(), ledger: forged(&json!([first, second]), &json!({})) };
+    assert_eq!(world.ledger, forged(&json!([first]), &json!({})));
+    assert_eq!(world.plan(&[]).ledger, world.ledger);
+}
+
+#[test]
 fn a_forged_ledger_keeps_nobody_out() {
     let one = logs(json!({"directory": "/l"}));
     let sidecars =
