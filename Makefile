@@ -1,7 +1,7 @@
 # Everything that people do here. `make` lists it.
 CLUSTER := tests/cluster/cluster
 
-.PHONY: help demo test test-full unit lint generate cluster cluster-down
+.PHONY: help demo test test-full unit lint fuzz generate cluster cluster-down
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -19,6 +19,9 @@ unit: ## What needs no cluster
 
 lint: ## Formatting, clippy, documentation, licences and advisories
 	@tests/lint
+
+fuzz: ## Random input for the command line and the planner, half a minute each (tests/fuzz SECONDS for more)
+	@tests/fuzz
 
 generate: ## Rewrite generated files: CRD, installation, golden files
 	UPDATE=1 cargo test --locked --test it -- contract golden
