@@ -20,14 +20,14 @@ unit: ## What needs no cluster
 lint: ## Formatting, clippy, documentation, licences and advisories
 	@tests/lint
 
+fuzz: ## Random input for the command line and the planner, half a minute each (tests/fuzz SECONDS for more)
+	@tests/fuzz
+
 generate: ## Rewrite generated files: CRD, installation, golden files
 	UPDATE=1 cargo test --locked --test it -- contract golden
 
 generate-docs: ## Rewrite docs/owners.md from what the suite of trust sees
 	@UPDATE=1 tests/trust/run owners
-
-fuzz: ## Fuzz the command line and the planner for a while
-	@tests/fuzz
 
 cluster: ## A cluster with the controller of this checkout (KUBECONFIG + IMAGE, else kind, else the bare machine)
 	@$(CLUSTER) up && echo && $(CLUSTER) env

@@ -28,19 +28,27 @@ pub(super) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so. An item that
-    /// no ledger names is ours if `managedFields` say so, or adopted if it is exactly what would be put in.
+    /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so; of a ledger
+    /// that came with a manifest also if the `LogSidecar` would put one there anyway. An item that no ledger names is ours if
+    /// `managedFields` say so, or adopted if it is exactly what would be put in.
     ///
-    /// `copied` is the ledger of the workload that this one is a copy of, `ledger` the same as it counts here.
-    pub fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, copied: Option<&Ledger>, claim: &Claim<'a>) -> Self {
-        let entry = ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid));
+    /// `entry` is that of the claim in `ledger`; `copied` is the ledger of the workload that this one is a copy of, `ledger` the
+    /// same as it counts here.
+    pub fn new(
+        subject: &Subject<'a>,
+        ledger: Option<&'a Ledger>,
+        entry: Option<&'a Entry>,
+        copied: Option<&Ledger>,
+        claim: &Claim<'a>,
+    ) -> Self {
         let offline = subject.uid.is_none();
         let origin = if offline { Origin::File } else { Origin::Controller };
         let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };
         match (entry, claim.stance) {
             (Some(entry), stance) => {
                 held.origin = entry.origin;
-                held.recognise(subject, entry, stance);
+                let others = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
+                held.recognise(subject, entry, others, stance);
                 if let (Some(copied), Stance::Apply(spec)) = (copied, stance) {
                     held.rebind(subject, copied, spec);
                 }
@@ -51,19 +59,23 @@ impl<'a> Held<'a> {
         held
     }
 
-    fn recognise(&mut self, subject: &Subject<'_>, entry: &Entry, stance: Stance<'_>) {
-        // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it.
-        let trusted = entry.origin == Origin::File && matches!(stance, Stance::Apply(_));
+    fn recognise(&mut self, subject: &Subject<'_>, entry: &Entry, entries: &[Entry], stance: Stance<'_>) {
+        // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it;
+        // but only where the LogSidecar itself puts something: anybody can write the name of anything into the annotation.
+        let trusted = match stance {
+            Stance::Apply(spec) if entry.origin == Origin::File => {
+                let sidecars: Vec<&str> =
+                    entries.iter().flat_map(|entry| entry.items.keys()).filter_map(Key::container).collect();
+                candidates(subject.template, sidecar::container_key(self.claim.name, spec), spec, &sidecars)
+            }
+            Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => BTreeSet::new(),
+        };
         for (key, expected) in &entry.items {
-            // A list key that we own says little of a mount: its owner may have put another volume there.
-            let is_other_volume = |item: &Value| {
-                let volume = item["name"].as_str().map(|name| Key::Volume(name.to_owned()));
-                matches!(key, Key::Mount { .. }) && !volume.is_some_and(|volume| entry.items.contains_key(&volume))
-            };
             match key.get(subject.template) {
                 Some(item)
                     if digest(key, item) == *expected
-                        || ((trusted || subject.owned.holds(key, item)) && !is_other_volume(item)) =>
+                        || ((trusted.contains(key) || subject.owned.holds(key, item))
+                            && !is_other_volume(entry, key, item)) =>
                 {
                     self.ours.insert(key.clone());
                 }
@@ -175,4 +187,11 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
         }
     }
     (!ledger.sidecars.is_empty()).then_some(ledger)
+}
+
+/// Whether the item is a mount of a volume that its entry does not name. A list key says little of a mount: somebody else may
+/// have put another volume there.
+pub(super) fn is_other_volume(entry: &Entry, key: &Key, item: &Value) -> bool {
+    let volume = item["name"].as_str().map(|name| Key::Volume(name.to_owned()));
+    matches!(key, Key::Mount { .. }) && !volume.is_some_and(|volume| entry.items.contains_key(&volume))
 }
