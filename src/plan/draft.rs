@@ -32,11 +32,11 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     /// What stays as it is goes first, as others may use it; then those that are in the template already, so that a newcomer
-    /// never displaces them.
+    /// never displaces them; of these, whoever uses a volume that has to be there comes after the one that may put it there.
     pub fn finish(mut self, claims: usize, held: Vec<Held<'_>>) -> Plan {
         let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
         let mut order: Vec<(usize, Held<'_>)> = held.into_iter().enumerate().collect();
-        order.sort_by_key(|(index, held)| (held.is_replanned(), held.ours.is_empty(), *index));
+        order.sort_by_key(|(index, held)| (held.is_replanned(), held.ours.is_empty(), held.uses_existing_volume(), *index));
         let mut handed_over: BTreeSet<Key> = BTreeSet::new();
         for (index, held) in order {
             handed_over.extend(held.lost.iter().cloned());

@@ -132,6 +132,12 @@ impl<'a> Held<'a> {
         self.lost.iter().any(|key| matches!(key, Key::Volume(_)))
     }
 
+    /// Whether the claim asks for a volume that is there without it.
+    pub fn uses_existing_volume(&self) -> bool {
+        let existing = |log: &Log| log.volume.as_ref().is_some_and(|volume| volume.existing.is_some());
+        matches!(self.claim.stance, Stance::Apply(spec) if spec.logs.iter().any(existing))
+    }
+
     pub fn is_replanned(&self) -> bool {
         match self.claim.stance {
             Stance::Apply(_) => true,

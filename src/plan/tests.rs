@@ -658,3 +658,14 @@ fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
     assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNotFound);
     assert_eq!(plan.template, world.template);
 }
+
+#[test]
+fn the_volume_of_one_that_comes_later_is_there_for_one_that_came_before() {
+    let user = logs(json!({"directory": "/b", "volume": {"existing": {"name": "mine"}}}));
+    let maker = logs(json!({"directory": "/a", "volume": {"name": "mine"}}));
+    let claims = [("user", Stance::Apply(&user)), ("maker", Stance::Apply(&maker))];
+    let plan = World::new(&app()).plan(&claims);
+    assert!(plan.verdicts.iter().all(|verdict| verdict.result.is_ok()), "{:?}", plan.verdicts);
+    let again = World::new(&app()).then(&claims).plan(&claims);
+    assert_eq!((again.template, again.verdicts), (plan.template, plan.verdicts));
+}
