@@ -12,7 +12,7 @@ test: ## Everything, from lints to the end-to-end suite on a real cluster
 	@tests/all
 
 test-full: ## The same with many more random cases, and the controller killed at every request of everything
-	@PROPTEST_CASES=20000 SEQUENCES=500 FULL=1 tests/all
+	@PROPTEST_CASES=20000 SEQUENCES=500 FULL=1 FUZZ_SECONDS=600 tests/all
 
 unit: ## What needs no cluster
 	cargo test --locked

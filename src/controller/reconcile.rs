@@ -295,16 +295,25 @@ impl Look<'_> {
         let items = |ledger: Option<&Ledger>, verdict: &Verdict| {
             ledger.and_then(|ledger| ledger.entry(&verdict.name, verdict.uid.as_deref())).map(|entry| entry.items.clone())
         };
+        let template = self.workload.template();
         for verdict in &plan.verdicts {
-            let reason = match (items(self.ledger, verdict), items(plan.ledger.as_ref(), verdict)) {
-                (None, Some(_)) => Reason::Injected,
-                (Some(_), None) if matches!(verdict.result, Ok(Effect::Removed)) => Reason::Removed,
-                (Some(_), None) => Reason::HandedOver,
-                (Some(before), Some(after)) if before != after => Reason::Updated,
-                (Some(_), Some(_)) | (None, None) => continue,
+            let (reason, note) = match (items(self.ledger, verdict), items(plan.ledger.as_ref(), verdict)) {
+                (None, Some(_)) => (Reason::Injected, String::new()),
+                (Some(_), None) if matches!(verdict.result, Ok(Effect::Removed)) => (Reason::Removed, String::new()),
+                (Some(_), None) => (Reason::HandedOver, String::new()),
+                (Some(before), Some(after)) if before != after => (Reason::Updated, String::new()),
+                (Some(_), Some(items)) => {
+                    let drifted = items.keys().filter(|key| key.get(&template) != key.get(&plan.template));
+                    let drifted: Vec<String> = drifted.map(Key::to_string).collect();
+                    if drifted.is_empty() {
+                        continue;
+                    }
+                    (Reason::Updated, format!("somebody had changed or removed it, put back: {}", drifted.join(", ")))
+                }
+                (None, None) => continue,
             };
-            tracing::info!(workload = %self.workload.key, sidecar = verdict.name, %reason, "patched");
-            self.context.tell(&self.workload, &verdict.name, reason, String::new());
+            tracing::info!(workload = %self.workload.key, sidecar = verdict.name, %reason, note, "patched");
+            self.context.tell(&self.workload, &verdict.name, reason, note);
         }
         if !plan.handed_over.is_empty() {
             let keys: Vec<String> = plan.handed_over.iter().map(Key::to_string).collect();

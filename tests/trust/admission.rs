@@ -9,7 +9,7 @@ use crate::{
     stage::{SIDECAR, Stage},
 };
 
-/// A MutatingAdmissionPolicy of one stage; its mutations are those of Deployments.
+/// A `MutatingAdmissionPolicy` of one stage; its mutations are those of Deployments.
 struct Policy(String);
 
 impl Policy {
