@@ -1,7 +1,7 @@
 # Everything that people do here. `make` lists it.
 CLUSTER := tests/cluster/cluster
 
-.PHONY: help demo test test-full unit lint generate cluster cluster-down
+.PHONY: help demo test test-full unit lint bench generate cluster cluster-down
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -19,6 +19,9 @@ unit: ## What needs no cluster
 
 lint: ## Formatting, clippy, documentation, licences and advisories
 	@tests/lint
+
+bench: ## How fast, how sparing, how small, on a control plane of its own (N="100 1000 10000" ROUNDS=3, about half an hour)
+	@tests/bench/run
 
 generate: ## Rewrite generated files: CRD, installation, golden files
 	UPDATE=1 cargo test --locked --test it -- contract golden
