@@ -9,9 +9,15 @@ use super::Key;
 use crate::api::MANAGER;
 
 /// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
-/// it owns.
+/// it owns. In their order, and without room for more: there is one of these for every workload of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owned(BTreeMap<Key, BTreeSet<Box<str>>>);
+pub struct Owned(Box<[(Key, Box<[Box<str>]>)]>);
+
+impl From<BTreeMap<Key, BTreeSet<Box<str>>>> for Owned {
+    fn from(items: BTreeMap<Key, BTreeSet<Box<str>>>) -> Self {
+        Self(items.into_iter().map(|(key, fields)| (key, fields.into_iter().collect())).collect())
+    }
+}
 
 impl Owned {
     /// Reads `metadata.managedFields` of a workload whose template is at that JSON pointer.
@@ -23,14 +29,14 @@ impl Owned {
             let spec = template.split('/').skip(1).chain(["spec"]).try_fold(&fields.0, |at, step| at.get(format!("f:{step}")));
             spec.into_iter().for_each(|spec| collect(spec, &mut items));
         }
-        Self(items)
+        items.into()
     }
 
     /// Just these items, with all of their fields.
     #[cfg(test)]
     pub(super) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
         let fields = |item: &Value| item.as_object().into_iter().flatten().map(|(field, _)| field.as_str().into()).collect();
-        Self(items.into_iter().map(|(key, item)| (key, fields(item))).collect())
+        items.into_iter().map(|(key, item)| (key, fields(item))).collect::<BTreeMap<_, _>>().into()
     }
 
     /// Whether an item is still the one that we put in, changed as it may be.
@@ -38,9 +44,10 @@ impl Owned {
     /// Whoever applies a volume of his own under the name of ours changes its source and leaves us the list key.
     #[must_use]
     pub fn holds(&self, key: &Key, item: &Value) -> bool {
-        self.0.get(key).is_some_and(|fields| {
+        self.0.binary_search_by_key(&key, |(owned, _)| owned).is_ok_and(|at| {
+            let fields = &self.0[at].1;
             let mut live = item.as_object().into_iter().flatten().map(|(field, _)| field.as_str());
-            !matches!(key, Key::Volume(_)) || live.all(|field| field == "name" || fields.contains(field))
+            !matches!(key, Key::Volume(_)) || live.all(|field| field == "name" || fields.iter().any(|owned| &**owned == field))
         })
     }
 }
@@ -92,11 +99,11 @@ mod tests {
             fields_v1: Some(FieldsV1(fields.clone())),
             ..ManagedFieldsEntry::default()
         };
-        let expected = [
+        let expected = BTreeMap::from([
             (Key::InitContainer("ship".into()), BTreeSet::new()),
             (Key::Mount { container: "app".into(), path: "/l".into() }, BTreeSet::new()),
-        ];
-        assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), Owned(expected.into()));
+        ]);
+        assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), expected.into());
         assert_eq!(Owned::read(&[entry("kubectl")], "/spec/template"), Owned::default());
     }
 
