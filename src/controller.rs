@@ -14,6 +14,7 @@ mod health;
 mod memory;
 mod observe;
 mod outcomes;
+mod packed;
 mod queue;
 mod reconcile;
 mod sidecar;

@@ -138,8 +138,9 @@ pub fn status(
     } else {
         (verdict.why.0, verdict.why.1.clone())
     };
-    let mut targets: Vec<(Class, TargetStatus)> = outcomes.iter().map(|(target, outcome)| listed(target, outcome)).collect();
-    targets.sort();
+    let mut worst: Vec<(&Target, &Outcome)> = outcomes.iter().collect();
+    // Stable: of one class, by kind and name.
+    worst.sort_by_key(|(_, outcome)| class(outcome.reason));
     LogSidecarStatus {
         observed_generation: subject.generation,
         conditions: vec![
@@ -153,7 +154,7 @@ pub fn status(
         available: count(&|outcome| outcome.reason == Reason::Available),
         refused: count(&|outcome| class(outcome.reason) == Class::Refused),
         pending: count(&|outcome| matches!(class(outcome.reason), Class::Pending | Class::Failing)),
-        targets: targets.into_iter().take(LISTED).map(|(_, target)| target).collect(),
+        targets: worst.into_iter().take(LISTED).map(|(target, outcome)| listed(target, outcome)).collect(),
     }
 }
 
@@ -231,14 +232,13 @@ fn example(of: Option<(&Target, &Outcome)>) -> String {
     .unwrap_or_default()
 }
 
-fn listed(target: &Target, outcome: &Outcome) -> (Class, TargetStatus) {
-    let listed = TargetStatus {
+fn listed(target: &Target, outcome: &Outcome) -> TargetStatus {
+    TargetStatus {
         kind: target.kind,
         name: target.name.clone(),
         reason: outcome.reason.as_str().to_owned(),
         message: shortened(&outcome.message),
-    };
-    (class(outcome.reason), listed)
+    }
 }
 
 fn shortened(message: &str) -> String {

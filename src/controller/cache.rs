@@ -128,6 +128,11 @@ impl Cache {
         content.sidecars.range(from..).take_while(|(key, _)| key.namespace == namespace).map(|(_, s)| s.clone()).collect()
     }
 
+    /// Whether this very version of a workload is here.
+    pub fn has(&self, workload: &Workload) -> bool {
+        self.workload(&workload.key).is_some_and(|kept| (&kept.uid, &kept.version) == (&workload.uid, &workload.version))
+    }
+
     /// Keeps a version of a workload that a watch has shown, unless a newer one is here: an answer to our own write is often
     /// ahead of the watch.
     pub fn keep_workload(&self, workload: Workload) {

@@ -31,6 +31,9 @@ use crate::{
 /// How long outcomes gather before the status of a `LogSidecar` is written.
 const DEBOUNCE: Duration = Duration::from_millis(300);
 
+/// The same while many workloads are waiting, whose patches come first.
+const DEBOUNCE_AT_WORK: Duration = Duration::from_millis(1500);
+
 /// What all parts of the controller share.
 pub(super) struct Context {
     pub client: Client,
@@ -122,7 +125,8 @@ impl Context {
         let now = (sidecar.uid.clone(), sidecar.generation, sidecar.phase);
         let spec = sidecar.spec.clone().ok();
         let Some(Before(before)) = self.cache.keep_sidecar(sidecar) else { return };
-        if before.is_none_or(|before| (before.uid.clone(), before.generation, before.phase) != now) {
+        let is_news = before.is_none_or(|before| (before.uid.clone(), before.generation, before.phase) != now);
+        if is_news {
             let outcomes = self.outcomes.of(&now.0);
             for workload in self.cache.workloads_in(&key.namespace) {
                 let target = &workload.key.target;
@@ -140,7 +144,12 @@ impl Context {
                 }
             }
         }
-        self.sidecars.add(key);
+        if is_news {
+            self.sidecars.add(key);
+        } else {
+            // Most likely the echo of a status that we wrote: to answer it at once would be to write one status after the other.
+            self.sidecars.add_after(key, self.debounce());
+        }
     }
 
     pub fn sidecar_gone(&self, key: &SidecarKey) {
@@ -166,8 +175,12 @@ impl Context {
             return;
         }
         if self.outcomes.set(&sidecar.uid, &workload.target, outcome).0 {
-            self.sidecars.add_after(sidecar.key.clone(), DEBOUNCE);
+            self.sidecars.add_after(sidecar.key.clone(), self.debounce());
         }
+    }
+
+    fn debounce(&self) -> Duration {
+        if self.workloads.has_more() { DEBOUNCE_AT_WORK } else { DEBOUNCE }
     }
 
     /// Publishes an Event in the background: nobody waits for it.

@@ -1,6 +1,9 @@
 //! Kubernetes Events, few of them: each one costs the API server as much as a patch.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -16,25 +19,57 @@ use crate::api::{MANAGER, Reason};
 const BURST: f64 = 50.0;
 const PER_SECOND: f64 = 1.0;
 
+/// The time from one Event to the next: patches come first, and each Event costs as much as one of them.
+const SPACING: Duration = Duration::from_millis(250);
+
 /// Publishes Events as long as the budget lasts; what is over it is in the log and in status anyway.
 pub(super) struct Events {
     recorder: Recorder,
-    budget: Mutex<(f64, Instant)>,
+    budget: Mutex<Budget>,
+}
+
+/// What may still be published.
+struct Budget {
+    left: f64,
+    at: Instant,
+    /// When the last Event goes out that has been allowed.
+    last: Instant,
+}
+
+impl Budget {
+    fn new() -> Self {
+        Self { left: BURST, at: Instant::now(), last: Instant::now() }
+    }
+
+    /// When the next Event may go out; `None` if there are too many of them.
+    fn next(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        self.left = now.duration_since(self.at).as_secs_f64().mul_add(PER_SECOND, self.left).min(BURST);
+        self.at = now;
+        if self.left < 1.0 {
+            return None;
+        }
+        self.left -= 1.0;
+        self.last = now.max(self.last + SPACING);
+        Some(self.last)
+    }
 }
 
 impl Events {
     pub fn new(client: Client) -> Self {
         let instance = std::env::var("POD_NAME").ok();
         let recorder = Recorder::new(client, Reporter { controller: MANAGER.to_owned(), instance });
-        Self { recorder, budget: Mutex::new((BURST, Instant::now())) }
+        Self { recorder, budget: Mutex::new(Budget::new()) }
     }
 
     /// Says on a workload what was done to it for which `LogSidecar`.
     pub async fn publish(&self, workload: &Workload, sidecar: &SidecarKey, reason: Reason, note: String) {
-        if !self.may_publish() {
+        let next = self.budget.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some(next) = next else {
             tracing::debug!(workload = %workload.key, %reason, "no Event: too many of them");
             return;
-        }
+        };
+        tokio::time::sleep_until(next).await;
         let kind = workload.key.target.kind;
         let regarding = ObjectReference {
             api_version: Some(kind.api_version().to_owned()),
@@ -63,13 +98,20 @@ impl Events {
             tracing::debug!(workload = %workload.key, %reason, "no Event: {error}");
         }
     }
+}
 
-    fn may_publish(&self) -> bool {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, at) = *budget;
-        let left = at.elapsed().as_secs_f64().mul_add(PER_SECOND, left).min(BURST);
-        let may = left >= 1.0;
-        *budget = (if may { left - 1.0 } else { left }, Instant::now());
-        may
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn events_come_one_after_the_other_and_not_without_end() {
+        let mut budget = Budget::new();
+        tokio::time::advance(SPACING).await;
+        let start = Instant::now();
+        let times: Vec<_> = std::iter::from_fn(|| budget.next()).map(|at| (at - start).as_millis()).collect();
+        assert_eq!((times.len(), &times[..3]), (50, &[0, 250, 500][..]));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(std::iter::from_fn(|| budget.next()).count(), 2);
     }
 }

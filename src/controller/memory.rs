@@ -1,6 +1,11 @@
 //! What is remembered of a workload between two looks, in memory only: what a restart loses costs one more request.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::Mutex,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -30,7 +35,8 @@ pub(super) type Memories = Mutex<HashMap<String, Memory>>;
 /// Writes of one and the same plan, one after the other: somebody takes back what we put in.
 #[derive(Debug, Default)]
 pub(super) struct Contest {
-    plan: String,
+    /// A hash: there is one for every workload that was ever patched.
+    plan: u64,
     count: u32,
     last: Option<Instant>,
     /// Who had written the template before all of it: whoever writes it since then is the opponent.
@@ -47,7 +53,7 @@ impl Contest {
     /// may well apply his manifest a few times in a row.
     pub fn pause(&self, plan: &str) -> Option<Duration> {
         let since = self.last?.elapsed();
-        if self.plan != plan || self.count < FREE_WRITES || since > FORGOTTEN {
+        if self.plan != hash(plan) || self.count < FREE_WRITES || since > FORGOTTEN {
             return None;
         }
         let pause = Duration::from_secs(1 << (self.count - FREE_WRITES).min(9)).min(LONGEST_PAUSE);
@@ -65,13 +71,18 @@ impl Contest {
     }
 
     /// Notes a write, and who had written before it.
-    pub fn wrote(&mut self, plan: String, before: Option<Writer>) {
+    pub fn wrote(&mut self, plan: &str, before: Option<Writer>) {
+        let plan = hash(plan);
         if self.plan != plan || self.last.is_none_or(|last| last.elapsed() > FORGOTTEN) {
             *self = Self { plan, count: 0, last: None, before, told: false };
         }
         self.count += 1;
         self.last = Some(Instant::now());
     }
+}
+
+fn hash(plan: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(plan)
 }
 
 #[cfg(test)]
@@ -86,7 +97,7 @@ mod tests {
             let pause = contest.pause("plan").unwrap_or_default();
             pauses.push(pause.as_secs());
             tokio::time::advance(pause).await;
-            contest.wrote("plan".to_owned(), None);
+            contest.wrote("plan", None);
         }
         assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(contest.pause("another"), None);

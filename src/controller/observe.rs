@@ -16,6 +16,9 @@ use tokio::time::Instant;
 use super::{cache::Sidecar, context::Context, workload::Workload};
 use crate::{api::LogSidecar, kind::Kind};
 
+/// How many objects are listed at a time: what is decoded at once, 50 KiB for each, is what memory peaks with.
+const PAGE: u32 = 100;
+
 /// Watches the workloads of one kind until the task is dropped.
 pub(super) async fn workloads(context: &Context, kind: Kind) {
     let mut seen = BTreeSet::new();
@@ -23,9 +26,15 @@ pub(super) async fn workloads(context: &Context, kind: Kind) {
     while let Some(event) = events.next().await {
         match event {
             watcher::Event::Init => seen.clear(),
-            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+            watcher::Event::InitApply(object) => {
                 if let Some(workload) = Workload::observe(kind, &object) {
                     seen.insert(workload.key.clone());
+                    context.workload_changed(workload);
+                }
+            }
+            watcher::Event::Apply(object) => {
+                // The answer to a patch of ours has most often told it already, and has been looked at.
+                if let Some(workload) = Workload::observe(kind, &object).filter(|workload| !context.cache.has(workload)) {
                     context.workload_changed(workload);
                 }
             }
@@ -85,7 +94,7 @@ fn watch(context: &Context, resource: &ApiResource) -> impl Stream<Item = watche
                 tracing::warn!(kind, "watch expired: listing anew");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            let events = watcher(api, watcher::Config::default()).backoff(Pauses::default());
+            let events = watcher(api, watcher::Config::default().page_size(PAGE)).backoff(Pauses::default());
             events.take_while(|event| futures::future::ready(!is_expired(event))).filter_map(move |event| {
                 let event = event.inspect_err(|error| tracing::warn!(kind, "watch interrupted: {}", cause(error))).ok();
                 futures::future::ready(event)

@@ -21,6 +21,11 @@ impl Outcomes {
         self.all().get(sidecar).cloned().unwrap_or_default()
     }
 
+    /// Sums up all outcomes of a `LogSidecar`, which can be too many to copy a few times a second.
+    pub fn sum_up<T>(&self, sidecar: &str, sum_up: impl FnOnce(&BTreeMap<Target, Outcome>) -> T) -> T {
+        sum_up(self.all().get(sidecar).unwrap_or(&BTreeMap::new()))
+    }
+
     /// Records or, with `None`, forgets one outcome.
     pub fn set(&self, sidecar: &str, target: &Target, outcome: Option<Outcome>) -> Changed {
         let mut all = self.all();

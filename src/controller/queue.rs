@@ -136,6 +136,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
+    /// Whether there is more to do than is being done right now.
+    pub fn has_more(&self) -> bool {
+        !self.state().ready.is_empty()
+    }
+
     /// Whether there is nothing to do and nothing being done right now.
     pub fn is_idle(&self) -> bool {
         let state = self.state();

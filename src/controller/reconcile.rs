@@ -133,7 +133,7 @@ impl Look<'_> {
         match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
             Ok(answer) => {
                 let writer = self.workload.last_writer.clone();
-                self.context.contests().entry(answer.uid.clone()).or_default().wrote(contest, writer);
+                self.context.contests().entry(answer.uid.clone()).or_default().wrote(&contest, writer);
                 self.written(&plan, answer)
             }
             Err(error) => {
@@ -228,17 +228,16 @@ impl Look<'_> {
         let template = answer.template();
         let ledger = answer.ledger.as_deref().and_then(|text| Ledger::parse(text).ok());
         let again = self.plan(&answer, &template, ledger.as_ref());
-        let state = state(&template, &again);
         let dropped = !is_complete(plan.ledger.as_ref(), &template);
         let message = "the API server, or an admission plugin in it, takes out a part of what is put in: see who changes the template on the way";
         let refusal = dropped.then(|| Refusal::new(Reason::Rejected, message));
         if let Some(refusal) = &refusal {
             tracing::warn!(workload = %answer.key, reason = %refusal.reason, "{refusal}");
-            self.remember(Memory::Refused(state, refusal.clone(), tokio::time::Instant::now()));
+            self.remember(Memory::Refused(state(&template, &again), refusal.clone(), tokio::time::Instant::now()));
         } else if again.template == template {
             self.context.memories().remove(&answer.uid);
         } else {
-            self.remember(Memory::Settled(state));
+            self.remember(Memory::Settled(state(&template, &again)));
         }
         self.tell(plan);
         self.note_all(plan, &answer, refusal.as_ref());

@@ -83,7 +83,6 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         // After a restart the outcomes are still coming in: half of them would make a wrong status.
         return Ok(Next::After(Duration::from_millis(500)));
     }
-    let outcomes = context.outcomes.of(&sidecar.uid);
     let spec = sidecar.spec.as_ref();
     let subject = Subject {
         generation: sidecar.generation,
@@ -93,7 +92,7 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         deleting: sidecar.phase == Phase::Deleting,
         unreadable: spec.err().map(String::as_str),
     };
-    let status = status::status(subject, &outcomes, &sidecar.status, &now());
+    let status = context.outcomes.sum_up(&sidecar.uid, |all| status::status(subject, all, &sidecar.status, &now()));
     if status == sidecar.status {
         return Ok(Next::Await);
     }

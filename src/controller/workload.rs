@@ -1,7 +1,7 @@
 //! A workload as the cache keeps it: what planning and status need of it, and no more.
 //!
 //! A Deployment of 6 KiB takes 50 KiB as a typed object, mostly `managedFields`; at ten thousand of them that matters. So
-//! ownership is reduced to the keys of our items, and the template is kept as text.
+//! ownership is reduced to the keys of our items, and the template is kept packed.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{ResourceExt, api::DynamicObject};
 use serde_json::Value;
 
+use super::packed::Packed;
 use crate::{
     api::{LEDGER_ANNOTATION, MANAGER, Reason},
     kind::Kind,
@@ -41,8 +42,8 @@ pub(super) struct Workload {
     pub ledger: Option<Box<str>>,
     /// Whether `metadata.annotations` exists, as a JSON patch has to know.
     pub has_annotations: bool,
-    /// The pod template, as JSON.
-    pub template: Box<str>,
+    /// The pod template.
+    template: Packed,
     pub owned: Owned,
     /// `Kind name` of the controller that renders this workload.
     pub controller: Option<String>,
@@ -66,7 +67,7 @@ impl Workload {
             labels: metadata.labels.clone().unwrap_or_default(),
             ledger: object.annotations().get(LEDGER_ANNOTATION).map(|text| text.as_str().into()),
             has_annotations: metadata.annotations.is_some(),
-            template: template.to_string().into(),
+            template: Packed::new(template),
             owned: Owned::read(object.managed_fields(), kind.template()),
             controller: owner.map(|owner| format!("{} {}", owner.kind, owner.name)),
             last_writer: last_writer(object.managed_fields(), kind.template()),
@@ -82,8 +83,7 @@ impl Workload {
 
     /// The pod template.
     pub fn template(&self) -> Value {
-        // It was printed from JSON.
-        serde_json::from_str(&self.template).unwrap_or_default()
+        self.template.value()
     }
 }
 

@@ -9,10 +9,10 @@ use super::Key;
 use crate::api::MANAGER;
 
 /// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
-/// it owns.
+/// it owns. In their order, and without room for more: there is one of these for every workload of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
-    items: BTreeMap<Key, BTreeSet<Box<str>>>,
+    items: Box<[(Key, Box<[Box<str>]>)]>,
     /// When we last wrote, as RFC 3339, to the second.
     at: Option<Box<str>>,
 }
@@ -28,7 +28,11 @@ impl Owned {
             let spec = template.split('/').skip(1).chain(["spec"]).try_fold(&fields.0, |at, step| at.get(format!("f:{step}")));
             spec.into_iter().for_each(|spec| collect(spec, &mut items));
         }
-        Self { items, at }
+        Self::new(items, at)
+    }
+
+    fn new(items: BTreeMap<Key, BTreeSet<Box<str>>>, at: Option<Box<str>>) -> Self {
+        Self { items: items.into_iter().map(|(key, fields)| (key, fields.into_iter().collect())).collect(), at }
     }
 
     /// Just these items, with all of their fields.
@@ -36,7 +40,7 @@ impl Owned {
     pub(super) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
         let fields = |item: &Value| item.as_object().into_iter().flatten().map(|(field, _)| field.as_str().into()).collect();
         let items = items.into_iter().map(|(key, item)| (key, fields(item))).collect();
-        Self { items, at: Some("2026-01-01T00:00:00Z".into()) }
+        Self::new(items, Some("2026-01-01T00:00:00Z".into()))
     }
 
     /// Whether what we own was written when something that was created then existed already.
@@ -50,9 +54,10 @@ impl Owned {
     /// Whoever applies a volume of his own under the name of ours changes its source and leaves us the list key.
     #[must_use]
     pub fn holds(&self, key: &Key, item: &Value) -> bool {
-        self.items.get(key).is_some_and(|fields| {
+        self.items.binary_search_by_key(&key, |(owned, _)| owned).is_ok_and(|at| {
+            let fields = &self.items[at].1;
             let mut live = item.as_object().into_iter().flatten().map(|(field, _)| field.as_str());
-            !matches!(key, Key::Volume(_)) || live.all(|field| field == "name" || fields.contains(field))
+            !matches!(key, Key::Volume(_)) || live.all(|field| field == "name" || fields.iter().any(|owned| &**owned == field))
         })
     }
 }
@@ -104,11 +109,11 @@ mod tests {
             fields_v1: Some(FieldsV1(fields.clone())),
             ..ManagedFieldsEntry::default()
         };
-        let expected = [
+        let expected = BTreeMap::from([
             (Key::InitContainer("ship".into()), BTreeSet::new()),
             (Key::Mount { container: "app".into(), path: "/l".into() }, BTreeSet::new()),
-        ];
-        assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), Owned { items: expected.into(), at: None });
+        ]);
+        assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), Owned::new(expected, None));
         assert_eq!(Owned::read(&[entry("kubectl")], "/spec/template"), Owned::default());
     }
 
