@@ -12,10 +12,13 @@ use crate::api::MANAGER;
 /// it owns. In their order, and without room for more: there is one of these for every workload of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
-    items: Box<[(Key, Box<[Box<str>]>)]>,
+    items: Box<[(Key, Fields)]>,
     /// When we last wrote, as RFC 3339, to the second.
     at: Option<Box<str>>,
 }
+
+/// Names of fields.
+type Fields = Box<[Box<str>]>;
 
 impl Owned {
     /// Reads `metadata.managedFields` of a workload whose template is at that JSON pointer.
