@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry, jiff::Timestamp};
 use serde_json::Value;
 
 use super::Key;
@@ -13,8 +13,8 @@ use crate::api::MANAGER;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
     items: Box<[(Key, Fields)]>,
-    /// When we last wrote, as RFC 3339, to the second.
-    at: Option<Box<str>>,
+    /// When we last wrote, in seconds since 1970, as `managedFields` have it.
+    at: Option<i64>,
 }
 
 /// Names of fields.
@@ -26,7 +26,7 @@ impl Owned {
     pub fn read(managed_fields: &[ManagedFieldsEntry], template: &str) -> Self {
         let (mut items, mut at) = (BTreeMap::new(), None);
         for entry in managed_fields.iter().filter(|entry| entry.manager.as_deref() == Some(MANAGER)) {
-            at = at.max(entry.time.as_ref().map(|time| time.0.to_string().into()));
+            at = at.max(entry.time.as_ref().map(|time| time.0.as_second()));
             let Some(fields) = entry.fields_v1.as_ref() else { continue };
             let spec = template.split('/').skip(1).chain(["spec"]).try_fold(&fields.0, |at, step| at.get(format!("f:{step}")));
             spec.into_iter().for_each(|spec| collect(spec, &mut items));
@@ -34,7 +34,7 @@ impl Owned {
         Self::new(items, at)
     }
 
-    fn new(items: BTreeMap<Key, BTreeSet<Box<str>>>, at: Option<Box<str>>) -> Self {
+    fn new(items: BTreeMap<Key, BTreeSet<Box<str>>>, at: Option<i64>) -> Self {
         Self { items: items.into_iter().map(|(key, fields)| (key, fields.into_iter().collect())).collect(), at }
     }
 
@@ -43,13 +43,14 @@ impl Owned {
     pub(super) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
         let fields = |item: &Value| item.as_object().into_iter().flatten().map(|(field, _)| field.as_str().into()).collect();
         let items = items.into_iter().map(|(key, item)| (key, fields(item))).collect();
-        Self::new(items, Some("2026-01-01T00:00:00Z".into()))
+        Self::new(items, Some(1_767_225_600))
     }
 
-    /// Whether what we own was written when something that was created then existed already.
+    /// Whether what we own was written when something that was created then (RFC 3339) existed already.
     #[must_use]
     pub fn is_written_since(&self, created: &str) -> bool {
-        !self.items.is_empty() && self.at.as_deref().is_some_and(|at| created <= at)
+        let created: Option<Timestamp> = created.parse().ok();
+        !self.items.is_empty() && created.zip(self.at).is_some_and(|(created, at)| created.as_second() <= at)
     }
 
     /// Whether an item is still the one that we put in, changed as it may be.
