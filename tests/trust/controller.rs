@@ -64,7 +64,8 @@ impl Drop for Controller {
             self.proxy.seen().iter().for_each(|request| eprintln!("{request:?}"));
             return;
         }
-        let forbidden = self.proxy.count(|request| request.code == Some(403));
+        // For an Event, 403 may also say that its namespace is being deleted; `e2e uninstall` looks at the decisions themselves.
+        let forbidden = self.proxy.count(|request| request.code == Some(403) && request.resource != "events");
         assert_eq!(forbidden, 0, "the shipped roles do not suffice");
         let told = try_kubectl(&["-n", &self.namespace, "get", "events.events.k8s.io,logsidecars", "-o", "json"], "");
         for (what, text) in [("its log", self.log()), ("Events and status", told.unwrap_or_default())] {
