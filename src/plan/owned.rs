@@ -11,7 +11,9 @@ use crate::api::MANAGER;
 /// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
 /// it owns. In their order, and without room for more: there is one of these for every workload of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owned(Box<[(Key, Box<[Box<str>]>)]>);
+pub struct Owned(Box<[(Key, Fields)]>);
+
+type Fields = Box<[Box<str>]>;
 
 impl From<BTreeMap<Key, BTreeSet<Box<str>>>> for Owned {
     fn from(items: BTreeMap<Key, BTreeSet<Box<str>>>) -> Self {
