@@ -34,7 +34,7 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next
         Err(error) => (None, Some(error.to_string())),
     };
     let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
-    let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels };
+    let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels() };
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
     let mut claims = claims(labelled, &all, seen.as_ref());
     if let Some(error) = unreadable {
