@@ -129,8 +129,12 @@ impl Cache {
     }
 
     /// Whether this very version of a workload is here.
-    pub fn has(&self, workload: &Workload) -> bool {
-        self.workload(&workload.key).is_some_and(|kept| (&kept.uid, &kept.version) == (&workload.uid, &workload.version))
+    pub fn has(&self, kind: Kind, object: &DynamicObject) -> bool {
+        let target = Target { kind, name: object.name_any() };
+        let kept = self.workload(&WorkloadKey { namespace: object.namespace().unwrap_or_default(), target });
+        kept.is_some_and(|kept| {
+            object.metadata.uid.as_ref() == Some(&kept.uid) && object.metadata.resource_version.as_ref() == Some(&kept.version)
+        })
     }
 
     /// Keeps a version of a workload that a watch has shown, unless a newer one is here: an answer to our own write is often

@@ -130,7 +130,7 @@ impl Context {
             let outcomes = self.outcomes.of(&now.0);
             for workload in self.cache.workloads_in(&key.namespace) {
                 let target = &workload.key.target;
-                let labelled = Labelled { kind: target.kind, name: &target.name, labels: &workload.labels };
+                let labelled = Labelled { kind: target.kind, name: &target.name, labels: &workload.labels() };
                 let matched = spec.as_ref().is_some_and(|spec| matches(&spec.target, labelled));
                 let known = outcomes.get(target);
                 if matched || known.is_some() {

@@ -34,7 +34,9 @@ pub(super) async fn workloads(context: &Context, kind: Kind) {
             }
             watcher::Event::Apply(object) => {
                 // The answer to a patch of ours has most often told it already, and has been looked at.
-                if let Some(workload) = Workload::observe(kind, &object).filter(|workload| !context.cache.has(workload)) {
+                if !context.cache.has(kind, &object)
+                    && let Some(workload) = Workload::observe(kind, &object)
+                {
                     context.workload_changed(workload);
                 }
             }

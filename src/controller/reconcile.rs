@@ -34,7 +34,7 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next
         Ok(ledger) => (ledger.or_else(|| workload.recover(&all)), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels };
+    let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels() };
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
     let mut claims = claims(labelled, &all, seen.as_ref());
     if let Some(error) = unreadable {

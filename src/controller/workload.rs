@@ -37,7 +37,8 @@ pub(super) struct Workload {
     pub uid: String,
     /// `metadata.resourceVersion`: what every write is guarded by.
     pub version: String,
-    pub labels: BTreeMap<String, String>,
+    /// A tree of them would take ten times as much.
+    labels: Box<[(Box<str>, Box<str>)]>,
     /// The ledger annotation.
     pub ledger: Option<Box<str>>,
     /// Whether `metadata.annotations` exists, as a JSON patch has to know.
@@ -64,7 +65,7 @@ impl Workload {
             key: WorkloadKey { namespace: object.namespace()?, target: Target { kind, name: metadata.name.clone()? } },
             uid: metadata.uid.clone()?,
             version: metadata.resource_version.clone()?,
-            labels: metadata.labels.clone().unwrap_or_default(),
+            labels: metadata.labels.iter().flatten().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
             ledger: object.annotations().get(LEDGER_ANNOTATION).map(|text| text.as_str().into()),
             has_annotations: metadata.annotations.is_some(),
             template: Packed::new(template),
@@ -79,6 +80,11 @@ impl Workload {
     pub fn recover(&self, known: &[Known<'_>]) -> Option<Ledger> {
         let was_ours = known.iter().filter_map(|known| known.created).any(|created| self.owned.is_written_since(created));
         if was_ours { plan::recover(&self.uid, &self.template(), &self.owned, known) } else { None }
+    }
+
+    /// Its own labels.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().map(|(key, value)| (String::from(&**key), String::from(&**value))).collect()
     }
 
     /// The pod template.
