@@ -127,9 +127,9 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Whether the owner of the workload has put a volume of his own in the place of one of these.
+    /// Whether the owner of the workload has put a volume of his own in the place of one that we put in.
     pub fn has_lost_a_volume(&self) -> bool {
-        self.lost.iter().any(|key| matches!(key, Key::Volume(_)))
+        self.origin == Origin::Controller && self.lost.iter().any(|key| matches!(key, Key::Volume(_)))
     }
 
     /// Whether the claim asks for a volume that is there without it.

@@ -20,8 +20,12 @@ fn sidecar(namespace: &Namespace, name: &str, target: &Value) {
     namespace.apply(&object.to_string());
 }
 
+/// The reason of the condition, once every target has been looked at.
 fn reason(namespace: &Namespace, name: &str, ready: &str) -> Value {
-    namespace.settled(name, |status| status == ready)["reason"].clone()
+    eventually("a verdict", || {
+        let reason = namespace.settled(name, |status| status == ready)["reason"].clone();
+        (reason != "Progressing").then_some(reason)
+    })
 }
 
 #[test]
@@ -65,8 +69,7 @@ fn what_cannot_be_served_is_said_and_left_alone() {
     });
     let before = namespace.template("web");
     sidecar(&namespace, "ship", &json!({"name": "web"}));
-    let condition = namespace.settled("ship", |status| status == "False");
-    assert_eq!(condition["reason"], "ContainerAmbiguous");
+    assert_eq!(reason(&namespace, "ship", "False"), "ContainerAmbiguous");
     let status = namespace.json(&["get", "logsidecar", "ship"])["status"].clone();
     assert_eq!(status["targets"][0]["message"], "the pod has several containers: write one of a, b in logs[logs].container");
     let stalled = status["conditions"].as_array().expect("conditions").iter().find(|condition| condition["type"] == "Stalled");
