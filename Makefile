@@ -1,7 +1,7 @@
 # Everything that people do here. `make` lists it.
 CLUSTER := tests/cluster/cluster
 
-.PHONY: help demo test test-full unit lint bench generate cluster cluster-down
+.PHONY: help demo test test-full unit lint generate generate-docs fuzz bench cluster cluster-down
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -11,8 +11,8 @@ demo: ## See it work: cluster, nginx, a LogSidecar, its log lines, and everythin
 test: ## Everything, from lints to the end-to-end suite on a real cluster
 	@tests/all
 
-test-full: ## The same with many more random cases
-	@PROPTEST_CASES=20000 tests/all
+test-full: ## The same with many more random cases, and the controller killed at every request of everything
+	@PROPTEST_CASES=20000 SEQUENCES=500 FULL=1 FUZZ_SECONDS=600 tests/all
 
 unit: ## What needs no cluster
 	cargo test --locked
@@ -20,11 +20,17 @@ unit: ## What needs no cluster
 lint: ## Formatting, clippy, documentation, licences and advisories
 	@tests/lint
 
+fuzz: ## Random input for the command line and the planner, half a minute each (tests/fuzz SECONDS for more)
+	@tests/fuzz
+
 bench: ## How fast, how sparing, how small, on a control plane of its own (N="100 1000 10000" ROUNDS=3, about half an hour)
 	@tests/bench/run
 
 generate: ## Rewrite generated files: CRD, installation, golden files
 	UPDATE=1 cargo test --locked --test it -- contract golden
+
+generate-docs: ## Rewrite docs/owners.md from what the suite of trust sees
+	@UPDATE=1 tests/trust/run owners
 
 cluster: ## A cluster with the controller of this checkout (KUBECONFIG + IMAGE, else kind, else the bare machine)
 	@$(CLUSTER) up && echo && $(CLUSTER) env

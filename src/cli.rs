@@ -12,7 +12,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{api, controller, manifest, options::ImageOptions};
+use self::files::Input;
+use crate::{api, controller, manifest, options::ImageOptions, shipper::Images};
 
 /// Gives existing workloads a log sidecar, and takes out exactly what it put in.
 #[derive(Parser, Debug)]
@@ -102,14 +103,47 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(options) => controller::run(options).map_err(Failure::from),
-        Command::Inject(Inject { files, images }) => inject::inject(&files, &images.into()).and_then(|text| print(&text)),
-        Command::Uninject(files) => inject::uninject(&files).and_then(|text| print(&text)),
-        Command::Validate(files) => validate::validate(&files).and_then(|text| print(&text)),
+        Command::Inject(Inject { files, images }) => carry_out(Verb::Inject, Input::read(&files), &images.into()),
+        Command::Uninject(files) => carry_out(Verb::Uninject, Input::read(&files), &Images::default()),
+        Command::Validate(files) => carry_out(Verb::Validate, Input::read(&files), &Images::default()),
         Command::Crd => serde_json::to_value(api::definition())
             .map_err(|error| Failure::Output(error.into()))
             .and_then(|crd| print(&manifest::write(&crd))),
     };
     ended(result)
+}
+
+fn carry_out(verb: Verb, input: Result<Input, Failure>, images: &Images) -> Result<(), Failure> {
+    verb.on(input?, images).and_then(|text| print(&text))
+}
+
+/// What is done to manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// `logsidecar inject`
+    Inject,
+    /// `logsidecar uninject`
+    Uninject,
+    /// `logsidecar validate`
+    Validate,
+}
+
+impl Verb {
+    /// What the command prints for a text on standard input, or the message that it fails with: the command line without the
+    /// world around it. Nothing is read, and nothing but warnings is written.
+    pub fn on_text(self, text: &[u8]) -> Result<String, String> {
+        let documents = manifest::read("-", text).map_err(|error| told(&[error.to_string()]))?;
+        let input = Input::of(documents, "default");
+        input.and_then(|input| self.on(input, &Images::default())).map_err(|failure| failure.to_string())
+    }
+
+    fn on(self, input: Input, images: &Images) -> Result<String, Failure> {
+        match self {
+            Self::Inject => inject::inject(input, images),
+            Self::Uninject => inject::uninject(input),
+            Self::Validate => Ok(validate::validate(&input)),
+        }
+    }
 }
 
 fn ended(result: Result<(), Failure>) -> ExitCode {

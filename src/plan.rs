@@ -30,6 +30,7 @@ use serde_json::Value;
 
 pub use self::{
     claim::{Claim, Evidence, Stance},
+    held::recover,
     key::Key,
     ledger::Ledger,
     normal::{fingerprint, normal},
@@ -37,7 +38,7 @@ pub use self::{
     refusal::{Refusal, Warning},
     sidecar::Setting,
 };
-use self::{draft::Draft, held::Held, strip::strip};
+use self::{draft::Draft, held::Held, ledger::Entry, strip::strip};
 use crate::api::Reason;
 
 /// A workload as the planner sees it.
@@ -128,16 +129,22 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     let unclaimed =
         unclaimed.map(|entry| Claim { name: &entry.name, uid: entry.uid.as_deref(), stance: Stance::Keep(Reason::Pending) });
     let all: Vec<Claim<'_>> = claims.iter().copied().chain(unclaimed).collect();
-    let held: Vec<Held<'_>> = all.iter().map(|claim| Held::new(subject, ledger.as_ref(), copied, claim)).collect();
+    // An entry is one claim's: of a copy, which has lost the uids, that of an old namesake is not given out once more.
+    let mut free: Vec<&Entry> = entries.iter().collect();
+    let mut entry_of = |claim: &Claim<'_>| {
+        let at = free.iter().position(|entry| entry.is_of(claim.name, claim.uid))?;
+        Some(free.remove(at))
+    };
+    let held: Vec<Held<'_>> =
+        all.iter().map(|claim| Held::new(subject, ledger.as_ref(), entry_of(claim), copied, claim)).collect();
     let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
     let replanned = held.iter().filter(|held| held.is_replanned()).flat_map(|held| &held.ours);
     let stripped: BTreeSet<Key> = replanned.filter(|key| !kept.contains(key)).cloned().collect();
-    let ours = held.iter().flat_map(|held| &held.ours).filter_map(Key::container);
     let draft = Draft {
         subject,
         ledger: ledger.as_ref(),
         copied,
-        sidecars: ours.map(str::to_owned).collect(),
+        ours: held.iter().flat_map(|held| &held.ours).cloned().collect(),
         pod: strip(subject.template, &stripped, &BTreeMap::new()),
         stripped,
         wanted: Vec::new(),

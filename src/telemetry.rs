@@ -14,7 +14,9 @@ pub enum LogFormat {
 
 /// Starts logging; the variable `RUST_LOG` overrides `level`.
 pub fn start(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // At level debug the client repeats what the API server says in full, which may hold the environment of somebody's container.
+    let filter = format!("{},kube_client::client=info", std::env::var(EnvFilter::DEFAULT_ENV).as_deref().unwrap_or(level));
+    let filter = EnvFilter::new(filter);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.with_target(false).with_ansi(false).init(),

@@ -120,6 +120,10 @@ fn template_problems(template: &Value, at: &str) -> Vec<Problem> {
             let name = &container["name"];
             if name == "" {
                 problems.push(Problem::new(format!("{at}/{index}/name"), "must not be empty"));
+            } else if !name.as_str().is_some_and(is_label) {
+                // The ledger counts on it: a name with a colon could not be told from the path of its mount.
+                let message = format!("must be at most 63 lower-case letters, digits and '-', not {name}");
+                problems.push(Problem::new(format!("{at}/{index}/name"), message));
             } else if field == "initContainers" && list(spec, "containers").any(|other| other["name"] == *name) {
                 problems.push(Problem::new(
                     format!("{at}/{index}/name"),
@@ -130,6 +134,12 @@ fn template_problems(template: &Value, at: &str) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Whether an API server takes it for the name of a container.
+fn is_label(name: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= 63 && name.chars().all(is_inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// The way to the template ends where something that is no object stands in it.
@@ -267,6 +277,10 @@ mod tests {
         assert_eq!(
             told(&deployment(json!([{"name": "a"}, {"name": "a"}]))),
             ["spec.template.spec.containers: two entries have the name \"a\""]
+        );
+        assert_eq!(
+            told(&deployment(json!([{"name": "a:/b"}]))),
+            ["spec.template.spec.containers[0].name: must be at most 63 lower-case letters, digits and '-', not \"a:/b\""]
         );
         assert_eq!(
             told(&json!({"metadata": {"name": 5}})),

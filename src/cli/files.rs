@@ -39,8 +39,12 @@ pub(super) struct Input {
 impl Input {
     /// Reads and checks all files; the failure lists every problem in all of them.
     pub fn read(files: &Files) -> Result<Self, Failure> {
-        let documents = documents(&files.filenames)?;
-        let mut input = Self { documents, sidecars: Vec::new(), workloads: Vec::new(), namespace: files.namespace.clone() };
+        Self::of(documents(&files.filenames)?, &files.namespace)
+    }
+
+    /// Checks documents that have been read already.
+    pub fn of(documents: Vec<Document>, namespace: &str) -> Result<Self, Failure> {
+        let mut input = Self { documents, sidecars: Vec::new(), workloads: Vec::new(), namespace: namespace.to_owned() };
         let mut problems = Vec::new();
         for document in 0..input.documents.len() {
             input.sort_in(&Place { document, pointer: String::new() }, &mut problems);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Failure, Files,
+    Failure,
     files::{Input, Place},
     warn,
 };
@@ -23,8 +23,7 @@ use crate::{
 };
 
 /// Puts every `LogSidecar` into the workloads that it matches. All or nothing: one refusal, and nothing is printed.
-pub(super) fn inject(files: &Files, images: &Images) -> Result<String, Failure> {
-    let mut input = Input::read(files)?;
+pub(super) fn inject(mut input: Input, images: &Images) -> Result<String, Failure> {
     let mut problems = Vec::new();
     let mut used = BTreeSet::new();
     let mut changed = Changed::default();
@@ -51,8 +50,7 @@ pub(super) fn inject(files: &Files, images: &Images) -> Result<String, Failure> 
 }
 
 /// Takes out everything that the ledgers name.
-pub(super) fn uninject(files: &Files) -> Result<String, Failure> {
-    let mut input = Input::read(files)?;
+pub(super) fn uninject(mut input: Input) -> Result<String, Failure> {
     let mut problems = Vec::new();
     let mut changed = Changed::default();
     for (place, kind) in &input.workloads {

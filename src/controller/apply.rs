@@ -10,12 +10,16 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams, ValidationDirective},
     core::Status,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::workload::Workload;
 use crate::{
     api::{LEDGER_ANNOTATION, MANAGER, Reason},
-    plan::{Plan, Refusal, difference::difference},
+    plan::{
+        Plan, Refusal,
+        difference::difference,
+        key::{containers, list},
+    },
 };
 
 /// No request takes longer; the client itself has no limit for the time until an answer.
@@ -62,7 +66,7 @@ pub(super) async fn apply(client: &Client, workload: &Workload, plan: &Plan, mod
     };
     let patch: Patch<()> = Patch::Json(json_patch::Patch(operations(workload, plan)));
     let answer = tokio::time::timeout(TIMEOUT, api.patch(&workload.key.target.name, &params, &patch)).await;
-    let object = answer.map_err(|_| Error::Timeout)?.map_err(explain)?;
+    let object = answer.map_err(|_| Error::Timeout)?.map_err(|error| explain(error, &Secrets::of(&plan.template)))?;
     Workload::observe(kind, &object).ok_or_else(|| Error::Failed("its answer is not a workload".to_owned()))
 }
 
@@ -93,15 +97,16 @@ fn pointer(text: &str) -> PointerBuf {
     PointerBuf::parse(text).unwrap_or_default()
 }
 
-fn explain(error: kube::Error) -> Error {
+fn explain(error: kube::Error, secrets: &Secrets) -> Error {
     match error {
-        kube::Error::Api(status) => from_status(&status),
+        kube::Error::Api(status) => from_status(&status, secrets),
         other => Error::Failed(other.to_string()),
     }
 }
 
-/// What the API server says in full may hold the environment of somebody's container, so only parts of it are passed on.
-fn from_status(status: &Status) -> Error {
+/// What the API server says in full may hold the environment of somebody's container, so only parts of it are passed on, and
+/// those without any value of it.
+fn from_status(status: &Status, secrets: &Secrets) -> Error {
     let details = status.details.as_ref();
     let names_kind = details.is_some_and(|details| !details.kind.is_empty());
     match status.code {
@@ -110,19 +115,20 @@ fn from_status(status: &Status) -> Error {
         404 if names_kind => Error::Gone,
         403 => Error::Refused(Refusal::new(
             Reason::Forbidden,
-            format!("the API server forbids the patch: {}", short(&status.message)),
+            format!("the API server forbids the patch: {}", short(&secrets.hide(&status.message))),
         )),
         // The patch does not fit the object: the API server applies it to the newest version before it sees that another was
         // meant.
         422 if details.is_some_and(|details| details.causes.iter().any(|cause| cause.field == "patch")) => Error::Conflict,
-        422 | 400 | 413 => Error::Refused(Refusal::new(Reason::Rejected, rejection(status))),
+        422 | 400 | 413 => Error::Refused(Refusal::new(Reason::Rejected, rejection(status, secrets))),
         code => Error::Failed(format!("{code} {}", status.reason)),
     }
 }
 
-fn rejection(status: &Status) -> String {
+fn rejection(status: &Status, secrets: &Secrets) -> String {
     let causes = status.details.iter().flat_map(|details| &details.causes).map(|cause| {
-        let said = if cause.field.contains(".env") { String::new() } else { format!(" {}", short(&cause.message)) };
+        let said =
+            if cause.field.contains(".env") { String::new() } else { format!(" {}", short(&secrets.hide(&cause.message))) };
         format!("{} ({}){said}", cause.field, cause.reason)
     });
     let causes: Vec<String> = causes.collect();
@@ -132,4 +138,40 @@ fn rejection(status: &Status) -> String {
 
 fn short(message: &str) -> String {
     message.chars().take(300).collect()
+}
+
+/// The values that the environments of a template hold in plain text, the longer ones first.
+struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Very short values are words of every sentence.
+    const SHORTEST: usize = 4;
+
+    fn of(template: &Value) -> Self {
+        let values = containers(template).flat_map(|container| list(container, "env")).filter_map(|env| env["value"].as_str());
+        // As it is, and as it looks inside of quotes.
+        let spellings = values.flat_map(|value| [value.to_owned(), value.escape_debug().to_string()]);
+        let mut values: Vec<String> = spellings.filter(|value| value.len() >= Self::SHORTEST).collect();
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Self(values)
+    }
+
+    fn hide(&self, message: &str) -> String {
+        self.0.iter().fold(message.to_owned(), |message, value| message.replace(value, "…"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_told_without_the_values_of_the_environment() {
+        let template = json!({"spec": {
+            "containers": [{"name": "app", "env": [{"name": "A", "value": "pass"}, {"name": "B", "value": "password\"1"}, {"name": "C", "value": "no"}]}],
+            "initContainers": [{"name": "init", "env": [{"name": "D", "value": "initial"}, {"name": "E", "valueFrom": {}}]}],
+        }});
+        let secrets = Secrets::of(&template);
+        assert_eq!(secrets.hide(r#"no: password"1, "password\"1", initial, passes"#), r#"no: …, "…", …, …es"#);
+    }
 }

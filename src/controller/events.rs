@@ -19,7 +19,7 @@ use crate::api::{MANAGER, Reason};
 const BURST: f64 = 50.0;
 const PER_SECOND: f64 = 1.0;
 
-/// The time from one Event to the next: patches come first, and and each Event costs as much as one of them.
+/// The time from one Event to the next: patches come first, and each Event costs as much as one of them.
 const SPACING: Duration = Duration::from_millis(250);
 
 /// Publishes Events as long as the budget lasts; what is over it is in the log and in status anyway.

@@ -29,11 +29,11 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next
         known.iter().for_each(|sidecar| context.note(sidecar, key, None));
         return Next::Await;
     };
+    let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
     let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
-        Ok(ledger) => (ledger, None),
+        Ok(ledger) => (ledger.or_else(|| workload.recover(&all)), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
     let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels() };
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
     let mut claims = claims(labelled, &all, seen.as_ref());
@@ -101,7 +101,8 @@ impl Look<'_> {
     async fn run(self) -> Next {
         let template = self.workload.template();
         let plan = self.plan(&self.workload, &template, self.ledger);
-        let same_ledger = plan.ledger.as_ref() == self.ledger;
+        // One that was recovered is not on the workload.
+        let same_ledger = plan.ledger.as_ref() == self.ledger.filter(|_| self.workload.ledger.is_some());
         if plan.template == template && same_ledger {
             self.note_all(&plan, &self.workload, None);
             return Next::Await;
@@ -293,16 +294,25 @@ impl Look<'_> {
         let items = |ledger: Option<&Ledger>, verdict: &Verdict| {
             ledger.and_then(|ledger| ledger.entry(&verdict.name, verdict.uid.as_deref())).map(|entry| entry.items.clone())
         };
+        let template = self.workload.template();
         for verdict in &plan.verdicts {
-            let reason = match (items(self.ledger, verdict), items(plan.ledger.as_ref(), verdict)) {
-                (None, Some(_)) => Reason::Injected,
-                (Some(_), None) if matches!(verdict.result, Ok(Effect::Removed)) => Reason::Removed,
-                (Some(_), None) => Reason::HandedOver,
-                (Some(before), Some(after)) if before != after => Reason::Updated,
-                (Some(_), Some(_)) | (None, None) => continue,
+            let (reason, note) = match (items(self.ledger, verdict), items(plan.ledger.as_ref(), verdict)) {
+                (None, Some(_)) => (Reason::Injected, String::new()),
+                (Some(_), None) if matches!(verdict.result, Ok(Effect::Removed)) => (Reason::Removed, String::new()),
+                (Some(_), None) => (Reason::HandedOver, String::new()),
+                (Some(before), Some(after)) if before != after => (Reason::Updated, String::new()),
+                (Some(_), Some(items)) => {
+                    let drifted = items.keys().filter(|key| key.get(&template) != key.get(&plan.template));
+                    let drifted: Vec<String> = drifted.map(Key::to_string).collect();
+                    if drifted.is_empty() {
+                        continue;
+                    }
+                    (Reason::Updated, format!("somebody had changed or removed it, put back: {}", drifted.join(", ")))
+                }
+                (None, None) => continue,
             };
-            tracing::info!(workload = %self.workload.key, sidecar = verdict.name, %reason, "patched");
-            self.context.tell(&self.workload, &verdict.name, reason, String::new());
+            tracing::info!(workload = %self.workload.key, sidecar = verdict.name, %reason, note, "patched");
+            self.context.tell(&self.workload, &verdict.name, reason, note);
         }
         if !plan.handed_over.is_empty() {
             let keys: Vec<String> = plan.handed_over.iter().map(Key::to_string).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -14,11 +14,16 @@ use super::{
     cache::{Sidecar, SidecarKey},
     context::Context,
     queue::Next,
+    workload::Workload,
 };
 use crate::{
-    api::{FINALIZER, LEDGER_ANNOTATION, LogSidecar, MANAGER},
+    api::{DeletionPolicy, FINALIZER, LogSidecar, MANAGER},
     kind::Kind,
-    plan::{Ledger, claim::Phase, ledger::Origin},
+    plan::{
+        Ledger,
+        claim::Phase,
+        ledger::{Entry, Origin},
+    },
     status::{self, Subject},
 };
 
@@ -111,7 +116,7 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         .cache
         .workloads_in(&sidecar.key.namespace)
         .into_iter()
-        .filter(|workload| workload.ledger.as_deref().is_some_and(|text| holds(text, &workload.uid, sidecar)))
+        .filter(|workload| holds(workload, sidecar))
         .map(|workload| workload.key.clone())
         .collect();
     if !keys.is_empty() {
@@ -129,12 +134,23 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
     Ok(Next::Await)
 }
 
-/// Whether a ledger has an entry that the controller has to take out: not one of a manifest, not one of a workload that this
-/// one is a copy of. As long as a ledger that names it cannot be read, nobody knows.
-fn holds(ledger: &str, workload: &str, sidecar: &Sidecar) -> bool {
-    let Ok(parsed) = Ledger::parse(ledger) else { return ledger.contains(&sidecar.uid) };
-    let seen = parsed.seen_from(Some(workload));
-    seen.sidecars.iter().any(|entry| entry.origin == Origin::Controller && entry.uid.as_deref() == Some(sidecar.uid.as_str()))
+/// Whether a workload has something that the controller has to take out: not what a manifest holds, not what came with a copy.
+/// As long as a ledger that names the `LogSidecar` cannot be read, nobody knows.
+fn holds(workload: &Workload, sidecar: &Sidecar) -> bool {
+    let ledger = match workload.ledger.as_deref() {
+        Some(text) => match Ledger::parse(text) {
+            Ok(ledger) => ledger.seen_from(Some(&workload.uid)),
+            Err(_) => return text.contains(&sidecar.uid),
+        },
+        // What is left behind for good is in no ledger, and nothing has to be done about it.
+        None if sidecar.known().deletion == DeletionPolicy::Orphan => return false,
+        None => match workload.recover(&[sidecar.known()]) {
+            Some(ledger) => ledger,
+            None => return false,
+        },
+    };
+    let is_its = |entry: &Entry| entry.origin == Origin::Controller && entry.uid.as_deref() == Some(sidecar.uid.as_str());
+    ledger.sidecars.iter().any(is_its)
 }
 
 /// Asks the API server, not the cache.
@@ -145,10 +161,7 @@ async fn is_in_cluster(client: &Client, sidecar: &Sidecar) -> Result<bool, Error
         loop {
             let page = tokio::time::timeout(TIMEOUT, api.list(&params)).await;
             let page = page.map_err(|_| Error::Timeout)?.map_err(Error::Api)?;
-            let held = |item: &DynamicObject| {
-                let uid = item.metadata.uid.as_deref().unwrap_or_default();
-                item.annotations().get(LEDGER_ANNOTATION).is_some_and(|text| holds(text, uid, sidecar))
-            };
+            let held = |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| holds(&workload, sidecar));
             if page.items.iter().any(held) {
                 return Ok(true);
             }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Claim, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, Verdict, Warning,
-    held::Held,
+    held::{Held, is_other_volume},
     ledger::{self, BLANK_ANNOTATIONS, Entry, Origin},
     normal::{digest, normal},
     sidecar,
@@ -20,8 +20,8 @@ pub(super) struct Draft<'a> {
     pub ledger: Option<&'a Ledger>,
     /// The ledger as it was written for the workload that this one is a copy of.
     pub copied: Option<&'a Ledger>,
-    /// The containers of the template that are ours: none of them is the pod's own.
-    pub sidecars: Vec<String>,
+    /// The items of the template that are ours: none of the containers among them is the pod's own.
+    pub ours: BTreeSet<Key>,
     /// The template without what is being replanned, with what has been planned so far.
     pub pod: Value,
     pub stripped: BTreeSet<Key>,
@@ -32,11 +32,11 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     /// What stays as it is goes first, as others may use it; then those that are in the template already, so that a newcomer
-    /// never displaces them.
+    /// never displaces them; of these, whoever uses a volume that has to be there comes after the one that may put it there.
     pub fn finish(mut self, claims: usize, held: Vec<Held<'_>>) -> Plan {
         let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
         let mut order: Vec<(usize, Held<'_>)> = held.into_iter().enumerate().collect();
-        order.sort_by_key(|(index, held)| (held.is_replanned(), held.ours.is_empty(), *index));
+        order.sort_by_key(|(index, held)| (held.is_replanned(), held.ours.is_empty(), held.uses_existing_volume(), *index));
         let mut handed_over: BTreeSet<Key> = BTreeSet::new();
         for (index, held) in order {
             handed_over.extend(held.lost.iter().cloned());
@@ -88,12 +88,13 @@ impl Draft<'_> {
     fn apply(&mut self, held: &Held<'_>, spec: &LogSidecarSpec) -> Result<Vec<Warning>, Refusal> {
         let name = held.claim.name;
         let planned = self.wanted.iter().filter_map(|(key, _)| key.container());
-        let sidecars: Vec<&str> = self.sidecars.iter().map(String::as_str).chain(planned).collect();
+        let sidecars: Vec<&str> = self.ours.iter().filter_map(Key::container).chain(planned).collect();
         let planned =
             sidecar::items(&self.pod, (name, spec), &sidecars, self.subject.setting, |key| self.stripped.contains(key));
         let planned = planned.map_err(|refusal| self.explain(refusal, spec, name))?;
         // What another `LogSidecar` put in and this one uses belongs to both, so that it stays until the last of them goes.
-        let shared = self.wanted.iter().filter(|(key, _)| planned.uses.contains(key));
+        // What a ledger only says to be ours does not become ours by that.
+        let shared = self.wanted.iter().filter(|(key, _)| planned.uses.contains(key) && self.ours.contains(key));
         let entry = Entry {
             name: name.to_owned(),
             // The entry of a manifest stays as the manifest has it: whoever applies that again finds nothing changed.
@@ -115,6 +116,7 @@ impl Draft<'_> {
         }
         for (key, item) in planned.items {
             key.put(&mut self.pod, item.clone());
+            self.ours.insert(key.clone());
             self.wanted.push((key, item));
         }
         self.entries.push(entry);
@@ -135,19 +137,31 @@ impl Draft<'_> {
 
     /// Leaves the items of a claim as they are, and the entry with them.
     fn keep(&mut self, held: &Held<'_>) {
-        let Some(entry) = held.entry else { return };
+        // Without an entry they were found again without one, and will be.
+        let Some(entry) = held.entry else { return self.leave(&held.ours) };
         let mut entry = entry.clone();
         if held.origin == Origin::Controller {
             entry.items.retain(|key, _| held.ours.contains(key));
         }
-        for key in entry.items.keys() {
+        // Two may share a volume and the mount of it. A container and a mount of another volume are left to the one that they
+        // are known to be of.
+        let is_anothers = |key: &Key| {
+            let is_other = |item| key.container().is_some() || is_other_volume(&entry, key, item);
+            !held.ours.contains(key) && self.stripped.contains(key) && key.get(self.subject.template).is_some_and(is_other)
+        };
+        let left: Vec<Key> = entry.items.keys().filter(|key| !is_anothers(key)).cloned().collect();
+        self.leave(&left);
+        if !entry.items.is_empty() {
+            self.entries.push(entry);
+        }
+    }
+
+    fn leave<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
+        for key in keys {
             if let Some(item) = key.get(self.subject.template) {
                 key.put(&mut self.pod, item.clone());
                 self.wanted.push((key.clone(), item.clone()));
             }
-        }
-        if !entry.items.is_empty() {
-            self.entries.push(entry);
         }
     }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Claim, Key, Ledger, Stance, Subject,
+    Claim, Key, Ledger, Owned, Stance, Subject,
+    claim::Known,
     ledger::{Entry, Origin},
     normal::{digest, normal},
     sidecar,
@@ -27,19 +28,27 @@ pub(super) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so. An item that
-    /// no ledger names is ours if `managedFields` say so, or adopted if it is exactly what would be put in.
+    /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so; of a ledger
+    /// that came with a manifest also if the `LogSidecar` would put one there anyway. An item that no ledger names is ours if
+    /// `managedFields` say so, or adopted if it is exactly what would be put in.
     ///
-    /// `copied` is the ledger of the workload that this one is a copy of, `ledger` the same as it counts here.
-    pub fn new(subject: &Subject<'a>, ledger: Option<&'a Ledger>, copied: Option<&Ledger>, claim: &Claim<'a>) -> Self {
-        let entry = ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid));
+    /// `entry` is that of the claim in `ledger`; `copied` is the ledger of the workload that this one is a copy of, `ledger` the
+    /// same as it counts here.
+    pub fn new(
+        subject: &Subject<'a>,
+        ledger: Option<&'a Ledger>,
+        entry: Option<&'a Entry>,
+        copied: Option<&Ledger>,
+        claim: &Claim<'a>,
+    ) -> Self {
         let offline = subject.uid.is_none();
         let origin = if offline { Origin::File } else { Origin::Controller };
         let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };
         match (entry, claim.stance) {
             (Some(entry), stance) => {
                 held.origin = entry.origin;
-                held.recognise(subject, entry, stance);
+                let others = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
+                held.recognise(subject, entry, others, stance);
                 if let (Some(copied), Stance::Apply(spec)) = (copied, stance) {
                     held.rebind(subject, copied, spec);
                 }
@@ -50,19 +59,23 @@ impl<'a> Held<'a> {
         held
     }
 
-    fn recognise(&mut self, subject: &Subject<'_>, entry: &Entry, stance: Stance<'_>) {
-        // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it.
-        let trusted = entry.origin == Origin::File && matches!(stance, Stance::Apply(_));
+    fn recognise(&mut self, subject: &Subject<'_>, entry: &Entry, entries: &[Entry], stance: Stance<'_>) {
+        // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it;
+        // but only where the LogSidecar itself puts something: anybody can write the name of anything into the annotation.
+        let trusted = match stance {
+            Stance::Apply(spec) if entry.origin == Origin::File => {
+                let sidecars: Vec<&str> =
+                    entries.iter().flat_map(|entry| entry.items.keys()).filter_map(Key::container).collect();
+                candidates(subject.template, sidecar::container_key(self.claim.name, spec), spec, &sidecars)
+            }
+            Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => BTreeSet::new(),
+        };
         for (key, expected) in &entry.items {
-            // A list key that we own says little of a mount: its owner may have put another volume there.
-            let is_other_volume = |item: &Value| {
-                let volume = item["name"].as_str().map(|name| Key::Volume(name.to_owned()));
-                matches!(key, Key::Mount { .. }) && !volume.is_some_and(|volume| entry.items.contains_key(&volume))
-            };
             match key.get(subject.template) {
                 Some(item)
                     if digest(key, item) == *expected
-                        || ((trusted || subject.owned.holds(key, item)) && !is_other_volume(item)) =>
+                        || ((trusted.contains(key) || subject.owned.holds(key, item))
+                            && !is_other_volume(entry, key, item)) =>
                 {
                     self.ours.insert(key.clone());
                 }
@@ -98,7 +111,7 @@ impl<'a> Held<'a> {
     fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &LogSidecarSpec) {
         let container = sidecar::container_key(self.claim.name, spec);
         let names: Vec<&str> = container.container().into_iter().collect();
-        let mut candidates = self.candidates(subject.template, spec, &names);
+        let mut candidates = candidates(subject.template, container.clone(), spec, &names);
         let is_named =
             |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
         candidates.retain(|key| key.get(subject.template).is_some() && !is_named(key));
@@ -114,24 +127,15 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Where the items of a spec would be. A mount of an existing volume is not among them: it may be the owner's own.
-    fn candidates(&self, template: &Value, spec: &LogSidecarSpec, names: &[&str]) -> BTreeSet<Key> {
-        let mut candidates = BTreeSet::from([sidecar::container_key(self.claim.name, spec)]);
-        let own = |log: &&Log| log.volume.as_ref().is_none_or(|volume| volume.existing.is_none());
-        for log in spec.logs.iter().filter(own) {
-            let Ok(writer) = sidecar::writer(template, log, names) else { continue };
-            let volume = volume::volume_name(log, writer);
-            let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
-            if mount.get(template).is_some_and(|mount| mount["name"] == volume.as_str()) {
-                candidates.extend([mount, Key::Volume(volume)]);
-            }
-        }
-        candidates
-    }
-
     /// Whether the owner of the workload has put a volume of his own in the place of one of these.
     pub fn has_lost_a_volume(&self) -> bool {
         self.lost.iter().any(|key| matches!(key, Key::Volume(_)))
+    }
+
+    /// Whether the claim asks for a volume that is there without it.
+    pub fn uses_existing_volume(&self) -> bool {
+        let existing = |log: &Log| log.volume.as_ref().is_some_and(|volume| volume.existing.is_some());
+        matches!(self.claim.stance, Stance::Apply(spec) if spec.logs.iter().any(existing))
     }
 
     pub fn is_replanned(&self) -> bool {
@@ -142,4 +146,58 @@ impl<'a> Held<'a> {
             Stance::Keep(_) | Stance::Orphan => false,
         }
     }
+}
+
+/// Where the items of a spec would be; `sidecars` are the containers that do not count as the pod's own. A mount of an existing
+/// volume is not among them: it may be the owner's own.
+fn candidates(template: &Value, container: Key, spec: &LogSidecarSpec, sidecars: &[&str]) -> BTreeSet<Key> {
+    let mut candidates = BTreeSet::from([container]);
+    let own = |log: &&Log| log.volume.as_ref().is_none_or(|volume| volume.existing.is_none());
+    for log in spec.logs.iter().filter(own) {
+        let Ok(writer) = sidecar::writer(template, log, sidecars) else { continue };
+        let volume = volume::volume_name(log, writer);
+        let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
+        if mount.get(template).is_some_and(|mount| mount["name"] == volume.as_str()) {
+            candidates.extend([mount, Key::Volume(volume)]);
+        }
+    }
+    candidates
+}
+
+/// The ledger of a workload that has lost it, as far as `managedFields` and the LogSidecars that are known tell: somebody has
+/// removed the annotation, or put back all annotations that there once were.
+///
+/// Only LogSidecars that were there when we last wrote count: what an earlier one has left behind for good is not theirs.
+#[must_use]
+pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'_>]) -> Option<Ledger> {
+    let mut ledger = Ledger::new(Some(workload));
+    let readable = known.iter().filter_map(|known| Some((known, known.spec?, sidecar::container_key(known.name, known.spec?))));
+    let known: Vec<_> = readable.collect();
+    let sidecars: Vec<&str> = known.iter().filter_map(|(_, _, container)| container.container()).collect();
+    let was_there = |known: &Known<'_>| known.created.is_some_and(|created| owned.is_written_since(created));
+    for (known, spec, container) in known.iter().filter(|(known, _, _)| was_there(known)) {
+        let found = candidates(template, container.clone(), spec, &sidecars).into_iter().filter_map(|key| {
+            let item = key.get(template).filter(|item| owned.holds(&key, item))?;
+            let digest = digest(&key, item);
+            Some((key, digest))
+        });
+        let items: BTreeMap<Key, String> = found.collect();
+        if !items.is_empty() {
+            ledger.sidecars.push(Entry {
+                name: known.name.to_owned(),
+                uid: known.uid.map(str::to_owned),
+                origin: Origin::Controller,
+                renderer: sidecar::RENDERER,
+                items,
+            });
+        }
+    }
+    (!ledger.sidecars.is_empty()).then_some(ledger)
+}
+
+/// Whether the item is a mount of a volume that its entry does not name. A list key says little of a mount: somebody else may
+/// have put another volume there.
+pub(super) fn is_other_volume(entry: &Entry, key: &Key, item: &Value) -> bool {
+    let volume = item["name"].as_str().map(|name| Key::Volume(name.to_owned()));
+    matches!(key, Key::Mount { .. }) && !volume.is_some_and(|volume| entry.items.contains_key(&volume))
 }

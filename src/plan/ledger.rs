@@ -84,8 +84,19 @@ impl Ledger {
 
     /// Reads the annotation.
     pub fn parse(text: &str) -> Result<Self, ParseLedgerError> {
-        let ledger: Self = serde_json::from_str(text).map_err(ParseLedgerError::Shape)?;
-        if ledger.version == VERSION { Ok(ledger) } else { Err(ParseLedgerError::Version(ledger.version)) }
+        let mut ledger: Self = serde_json::from_str(text).map_err(ParseLedgerError::Shape)?;
+        if ledger.version != VERSION {
+            return Err(ParseLedgerError::Version(ledger.version));
+        }
+        ledger.drop_twins();
+        // What it remembers goes back into the workload as it is: nobody gets anything else written there by way of it.
+        ledger.blank.retain(|path, value| match value {
+            Value::Null => true,
+            Value::Array(list) => list.is_empty() && path != BLANK_ANNOTATIONS,
+            Value::Object(map) => map.is_empty() && path == BLANK_ANNOTATIONS,
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        });
+        Ok(ledger)
     }
 
     /// The annotation, or nothing where nothing is in the workload.
@@ -118,8 +129,18 @@ impl Ledger {
             for entry in &mut seen.sidecars {
                 (entry.uid, entry.origin) = (None, Origin::File);
             }
+            seen.drop_twins();
         }
         seen
+    }
+
+    /// Of two entries that the same `LogSidecar` could take for its own only the first counts.
+    fn drop_twins(&mut self) {
+        for entry in std::mem::take(&mut self.sidecars) {
+            if self.entry(&entry.name, entry.uid.as_deref()).is_none() {
+                self.sidecars.push(entry);
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry, jiff::Timestamp};
 use serde_json::Value;
 
 use super::Key;
@@ -11,34 +11,46 @@ use crate::api::MANAGER;
 /// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
 /// it owns. In their order, and without room for more: there is one of these for every workload of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owned(Box<[(Key, Fields)]>);
-
-type Fields = Box<[Box<str>]>;
-
-impl From<BTreeMap<Key, BTreeSet<Box<str>>>> for Owned {
-    fn from(items: BTreeMap<Key, BTreeSet<Box<str>>>) -> Self {
-        Self(items.into_iter().map(|(key, fields)| (key, fields.into_iter().collect())).collect())
-    }
+pub struct Owned {
+    items: Box<[(Key, Fields)]>,
+    /// When we last wrote, in seconds since 1970, as `managedFields` have it.
+    at: Option<i64>,
 }
+
+/// Names of fields.
+type Fields = Box<[Box<str>]>;
 
 impl Owned {
     /// Reads `metadata.managedFields` of a workload whose template is at that JSON pointer.
     #[must_use]
     pub fn read(managed_fields: &[ManagedFieldsEntry], template: &str) -> Self {
-        let mut items = BTreeMap::new();
+        let (mut items, mut at) = (BTreeMap::new(), None);
         for entry in managed_fields.iter().filter(|entry| entry.manager.as_deref() == Some(MANAGER)) {
+            at = at.max(entry.time.as_ref().map(|time| time.0.as_second()));
             let Some(fields) = entry.fields_v1.as_ref() else { continue };
             let spec = template.split('/').skip(1).chain(["spec"]).try_fold(&fields.0, |at, step| at.get(format!("f:{step}")));
             spec.into_iter().for_each(|spec| collect(spec, &mut items));
         }
-        items.into()
+        Self::new(items, at)
+    }
+
+    fn new(items: BTreeMap<Key, BTreeSet<Box<str>>>, at: Option<i64>) -> Self {
+        Self { items: items.into_iter().map(|(key, fields)| (key, fields.into_iter().collect())).collect(), at }
     }
 
     /// Just these items, with all of their fields.
     #[cfg(test)]
     pub(super) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
         let fields = |item: &Value| item.as_object().into_iter().flatten().map(|(field, _)| field.as_str().into()).collect();
-        items.into_iter().map(|(key, item)| (key, fields(item))).collect::<BTreeMap<_, _>>().into()
+        let items = items.into_iter().map(|(key, item)| (key, fields(item))).collect();
+        Self::new(items, Some(1_767_225_600))
+    }
+
+    /// Whether what we own was written when something that was created then (RFC 3339) existed already.
+    #[must_use]
+    pub fn is_written_since(&self, created: &str) -> bool {
+        let created: Option<Timestamp> = created.parse().ok();
+        !self.items.is_empty() && created.zip(self.at).is_some_and(|(created, at)| created.as_second() <= at)
     }
 
     /// Whether an item is still the one that we put in, changed as it may be.
@@ -46,8 +58,8 @@ impl Owned {
     /// Whoever applies a volume of his own under the name of ours changes its source and leaves us the list key.
     #[must_use]
     pub fn holds(&self, key: &Key, item: &Value) -> bool {
-        self.0.binary_search_by_key(&key, |(owned, _)| owned).is_ok_and(|at| {
-            let fields = &self.0[at].1;
+        self.items.binary_search_by_key(&key, |(owned, _)| owned).is_ok_and(|at| {
+            let fields = &self.items[at].1;
             let mut live = item.as_object().into_iter().flatten().map(|(field, _)| field.as_str());
             !matches!(key, Key::Volume(_)) || live.all(|field| field == "name" || fields.iter().any(|owned| &**owned == field))
         })
@@ -105,7 +117,7 @@ mod tests {
             (Key::InitContainer("ship".into()), BTreeSet::new()),
             (Key::Mount { container: "app".into(), path: "/l".into() }, BTreeSet::new()),
         ]);
-        assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), expected.into());
+        assert_eq!(Owned::read(&[entry(MANAGER)], "/spec/template"), Owned::new(expected, None));
         assert_eq!(Owned::read(&[entry("kubectl")], "/spec/template"), Owned::default());
     }
 

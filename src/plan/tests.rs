@@ -4,10 +4,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    claim::{Claim, Evidence, Stance},
+    claim::{Claim, Evidence, Known, Phase, Stance},
     *,
 };
-use crate::{api::LogSidecarSpec, kind::Kind, shipper::Images};
+use crate::{
+    api::{DeletionPolicy, LogSidecarSpec},
+    kind::Kind,
+    shipper::Images,
+};
 
 const UID: &str = "uid-of-workload";
 
@@ -521,4 +525,147 @@ fn who_puts_a_volume_of_his_own_under_our_name_gets_the_rest_out_of_his_way() {
     assert_eq!(plan.template["spec"]["volumes"], json!([his]));
     assert_eq!(plan.template["spec"]["containers"], app()["spec"]["containers"]);
     assert_eq!((plan.template["spec"].get("initContainers"), plan.ledger), (None, None));
+}
+
+#[test]
+fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_else() {
+    let spec = logs(json!({"directory": "/l"}));
+    let world = World::new(&app()).then(&[("one", Stance::Apply(&spec)), ("two", Stance::Apply(&spec))]);
+    let before = world.ledger.expect("a ledger");
+    let keys: BTreeSet<Key> = before.sidecars.iter().flat_map(|entry| entry.items.keys().cloned()).collect();
+    let owned = Owned::of(keys.into_iter().filter_map(|key| key.get(&world.template).map(|item| (key, item))));
+    let known = |name, created| Known {
+        name,
+        uid: Some(name),
+        created: Some(created),
+        spec: Some(&spec),
+        deletion: DeletionPolicy::Remove,
+        phase: Phase::Deleting,
+    };
+    let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z");
+    let found = recover(UID, &world.template, &owned, &[known("one", early), known("two", late), known("three", early)]);
+    let names: Vec<String> = found.iter().flat_map(|ledger| &ledger.sidecars).map(|entry| entry.name.clone()).collect();
+    // Where the items of two are the same, `three` may have put in the volume and the mount, too.
+    assert_eq!(names, ["one", "three"]);
+    let items = |ledger: &Ledger| ledger.entry("one", Some("one")).map(|entry| entry.items.clone());
+    assert_eq!(found.as_ref().and_then(items), items(&before));
+    assert_eq!(recover(UID, &world.template, &Owned::default(), &[known("one", early)]), None);
+}
+
+/// As from a backup into another cluster: the workload and the `LogSidecar` both have new uids.
+#[test]
+fn a_workload_that_was_restored_with_its_log_sidecar_is_taken_over_and_let_go() {
+    let one = logs(json!({"directory": "/l"}));
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let ledger = world.ledger.as_mut().expect("a ledger");
+    (ledger.workload, ledger.sidecars[0].uid) = (Some("before".into()), Some("before".into()));
+    let images = Images::default();
+    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+    let ledger = world.ledger.as_ref();
+    let subject = Subject { uid: Some(UID), template: &world.template, ledger, owned: &Owned::default(), setting };
+    let now = Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&one) };
+    let before = Claim { name: "one", uid: Some("before"), stance: Stance::Remove(Evidence::Missing) };
+    let plan = plan(&subject, &[now, before]);
+    assert_eq!(plan.template, world.template);
+    assert_eq!(plan.ledger.as_ref().expect("a ledger").sidecars.len(), 1);
+    let world = World { template: plan.template, ledger: plan.ledger };
+    assert_eq!(world.then(&[("one", remove())]).template, app());
+}
+
+/// A ledger as anybody can write it into the annotation of a file.
+fn forged(sidecars: &Value, blank: &Value) -> Ledger {
+    Ledger::parse(&json!({"version": 1, "sidecars": sidecars, "blank": blank}).to_string()).expect("a ledger")
+}
+
+fn by_file(name: &str, items: &Value) -> Value {
+    json!({"name": name, "origin": "file", "renderer": 1, "items": items})
+}
+
+#[test]
+fn a_forged_ledger_makes_nothing_ours_that_the_one_it_names_would_not_put_in() {
+    let one = logs(json!({"directory": "/l", "container": "app"}));
+    let mut pod = mounted("data", "/d");
+    pod["spec"]["containers"].as_array_mut().expect("a list").push(json!({"name": "helper"}));
+    let items = json!({"containers/helper": "0", "volumes/config": "0", "volumes/data": "0", "mounts/app:/d": "0"});
+    let world = World { template: pod.clone(), ledger: Some(forged(&json!([by_file("one", &items)]), &json!({}))) };
+    let there = world.then(&[("one", Stance::Apply(&one))]);
+    assert_eq!(there.template, World::new(&pod).then(&[("one", Stance::Apply(&one))]).template);
+}
+
+#[test]
+fn what_a_forged_ledger_names_does_not_become_ours_by_being_used() {
+    let one = logs(json!({"directory": "/l"}));
+    let items = json!({"volumes/data": "0", "mounts/app:/l": "0"});
+    let world =
+        World { template: mounted("data", "/l"), ledger: Some(forged(&json!([by_file("another", &items)]), &json!({}))) };
+    let mut there = world.then(&[("one", Stance::Apply(&one))]);
+    // The forger takes his entry back.
+    there.ledger.as_mut().expect("a ledger").sidecars.retain(|entry| entry.name == "one");
+    assert_eq!(there.then(&[("one", remove())]).template, world.template);
+}
+
+#[test]
+fn of_two_entries_for_one_only_the_first_counts() {
+    let (first, second) = (by_file("one", &json!({"volumes/a": "0"})), by_file("one", &json!({"volumes/b": "0"})));
+    let world = World { template: app(), ledger: Some(forged(&json!([first, second]), &json!({}))) };
+    assert_eq!(world.ledger, Some(forged(&json!([first]), &json!({}))));
+    assert_eq!(world.plan(&[]).ledger, world.ledger);
+}
+
+#[test]
+fn a_forged_ledger_keeps_nobody_out() {
+    let one = logs(json!({"directory": "/l"}));
+    let sidecars =
+        json!([by_file("another", &json!({"containers/one": "0", "volumes/logs-app-l": "0", "mounts/app:/l": "0"}))]);
+    let world = World { template: app(), ledger: Some(forged(&sidecars, &json!({}))) };
+    let plan = world.plan(&[("one", Stance::Apply(&one))]);
+    assert_eq!(plan.verdicts[0].result, Ok(Effect::Applied(vec![])));
+    assert_eq!(plan.template, World::new(&app()).then(&[("one", Stance::Apply(&one))]).template);
+}
+
+#[test]
+fn an_old_entry_of_a_manifest_does_not_share_the_mount_of_another_volume() {
+    let one = logs(json!({"directory": "/l", "volume": {"name": "mine"}}));
+    let items = json!({"volumes/logs-app-l": "0", "mounts/app:/l": "0"});
+    let world = World { template: app(), ledger: Some(forged(&json!([by_file("another", &items)]), &json!({}))) };
+    let plan = world.plan(&[("one", Stance::Apply(&one))]);
+    assert_eq!(plan.handed_over, []);
+    let back = world.then(&[("one", Stance::Apply(&one))]).then(&[("one", remove())]);
+    assert_eq!(back.template, app());
+}
+
+#[test]
+fn a_forged_ledger_puts_nothing_of_its_own_in() {
+    let one = logs(json!({"directory": "/l"}));
+    let evil = json!([{"name": "evil", "hostPath": {"path": "/"}}]);
+    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let sidecars = serde_json::to_value(world.ledger.expect("a ledger").sidecars).expect("JSON");
+    let blank = json!({"volumes": evil, "app.volumeMounts": 5, "metadata.annotations": {"a": "b"}});
+    world.ledger = Some(forged(&sidecars, &blank));
+    assert_eq!(world.then(&[("one", remove())]).template, app());
+}
+
+#[test]
+fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
+    let (one, wrong) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l", "container": "none"})));
+    let world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let keys = world.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned());
+    let owned = Owned::of(keys.filter_map(|key| key.get(&world.template).map(|item| (key, item))));
+    let images = Images::default();
+    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+    let subject = Subject { uid: Some(UID), template: &world.template, ledger: None, owned: &owned, setting };
+    let plan = plan(&subject, &[Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&wrong) }]);
+    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNotFound);
+    assert_eq!(plan.template, world.template);
+}
+
+#[test]
+fn the_volume_of_one_that_comes_later_is_there_for_one_that_came_before() {
+    let user = logs(json!({"directory": "/b", "volume": {"existing": {"name": "mine"}}}));
+    let maker = logs(json!({"directory": "/a", "volume": {"name": "mine"}}));
+    let claims = [("user", Stance::Apply(&user)), ("maker", Stance::Apply(&maker))];
+    let plan = World::new(&app()).plan(&claims);
+    assert!(plan.verdicts.iter().all(|verdict| verdict.result.is_ok()), "{:?}", plan.verdicts);
+    let again = World::new(&app()).then(&claims).plan(&claims);
+    assert_eq!((again.template, again.verdicts), (plan.template, plan.verdicts));
 }

@@ -133,11 +133,8 @@ impl Namespace {
     /// How many writing requests of the controller for workloads of this namespace were answered with that code, dry-runs
     /// included; `None` if the cluster keeps no audit log that can be read here.
     pub fn answered(&self, code: u16) -> Option<usize> {
-        let log = std::fs::read_to_string(std::env::var_os("LOGSIDECAR_AUDIT_LOG")?).ok()?;
-        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let ours = events.filter(|event| {
-            event["user"]["username"] == "system:serviceaccount:logsidecar-system:logsidecar"
-                && event["objectRef"]["namespace"] == self.name.as_str()
+        let ours = requests()?.into_iter().filter(|event| {
+            event["objectRef"]["namespace"] == self.name.as_str()
                 && event["objectRef"]["resource"] == "deployments"
                 && event["responseStatus"]["code"] == code
                 && !["get", "list", "watch"].contains(&event["verb"].as_str().unwrap_or_default())
@@ -157,6 +154,13 @@ impl Drop for Namespace {
         }
         drop(try_kubectl(&["delete", "namespace", &self.name, "--wait=false"], ""));
     }
+}
+
+/// Everything that the controller has asked the API server, by the audit log; `None` if there is none that can be read here.
+pub fn requests() -> Option<Vec<Value>> {
+    let log = std::fs::read_to_string(std::env::var_os("LOGSIDECAR_AUDIT_LOG")?).ok()?;
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Some(events.filter(|event| event["user"]["username"] == "system:serviceaccount:logsidecar-system:logsidecar").collect())
 }
 
 /// A file of an example.

@@ -3,6 +3,8 @@
 //!
 //! Each case has a namespace of its own, so that all run at once; `uninstall` alone needs the cluster for itself.
 
+#![allow(clippy::panic, reason = "that is how a test fails")]
+
 mod cluster;
 mod examples;
 mod files;

@@ -1,11 +1,11 @@
 //! The order of uninstalling, and the way out for whoever did it in another order. Takes the controller away from under all
 //! other cases, so it runs after them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cluster::{Namespace, eventually, kubectl, try_kubectl};
+use crate::cluster::{Namespace, eventually, kubectl, left_out, requests, try_kubectl};
 
-fn injected(case: &str) -> (Namespace, serde_json::Value) {
+fn injected(case: &str) -> (Namespace, Value) {
     let namespace = Namespace::new(case);
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 0,
         "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": "x"}]}}}});
@@ -23,6 +23,19 @@ fn controller(replicas: &str) {
     kubectl(&["-n", "logsidecar-system", "rollout", "status", "deployment/logsidecar", "--timeout=120s"], "");
     if replicas == "0" {
         kubectl(&["-n", "logsidecar-system", "wait", "pods", "--all", "--for=delete", "--timeout=60s"], "");
+    }
+}
+
+#[test]
+fn whatever_all_cases_asked_for_the_shipped_roles_allowed() {
+    match requests() {
+        None => left_out("whatever_all_cases_asked_for_the_shipped_roles_allowed", "this cluster's audit log cannot be read"),
+        Some(requests) => {
+            // A 403 alone may also say that the namespace is being deleted.
+            let is_denied = |event: &Value| event["annotations"]["authorization.k8s.io/decision"] == "forbid";
+            let denied: Vec<_> = requests.into_iter().filter(is_denied).collect();
+            assert!(denied.is_empty(), "{denied:#?}");
+        }
     }
 }
 

@@ -404,6 +404,11 @@ const WORKLOAD: &[Edit] = &[
     ("- name: app\n", "- name: \"\"\n", "11: spec.template.spec.containers[0].name: must not be empty"),
     (
         "- name: app\n",
+        "- name: a:b\n",
+        "11: spec.template.spec.containers[0].name: must be at most 63 lower-case letters, digits and '-', not \"a:b\"",
+    ),
+    (
+        "- name: app\n",
         "- name: off\n",
         "11: spec.template.spec.containers[0].name: must be a string, not false: put it in quotes",
     ),

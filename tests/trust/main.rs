@@ -10,6 +10,8 @@
 //! * `stage`: the three of them together, for one case
 //! * everything else: the cases
 
+#![allow(clippy::panic, reason = "that is how a test fails")]
+
 mod controller;
 #[path = "../e2e/cluster.rs"]
 #[allow(dead_code, reason = "shared with the end-to-end suite, which needs more of it")]
@@ -20,6 +22,10 @@ mod stage;
 mod witness;
 
 mod absence;
+mod admission;
 mod contest;
 mod crash;
 mod owners;
+mod random;
+mod secrets;
+mod tenancy;

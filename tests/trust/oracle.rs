@@ -41,7 +41,7 @@ pub fn wrong(client: &Client, namespace: &str) -> Option<String> {
 fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> {
     let (name, uid) = (workload.name_any(), workload.metadata.uid.clone().unwrap_or_default());
     let template = &workload.data["spec"]["template"];
-    let ledger = workload.annotations().get(LEDGER_ANNOTATION).map(|text| Ledger::parse(text).expect("a ledger"));
+    let written = workload.annotations().get(LEDGER_ANNOTATION).map(|text| Ledger::parse(text).expect("a ledger"));
     let owned = Owned::read(workload.managed_fields(), Kind::Deployment.template());
     let created: Vec<String> = sidecars
         .iter()
@@ -61,6 +61,7 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
             phase: Phase::Live,
         })
         .collect();
+    let ledger = written.clone().or_else(|| plan::recover(&uid, template, &owned, &known));
     let empty = BTreeMap::new();
     let labels = workload.metadata.labels.as_ref().unwrap_or(&empty);
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&uid)));
@@ -69,7 +70,7 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
     let subject = Subject { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, setting };
     let plan = plan::plan(&subject, &claims);
-    if plan.template != *template || plan.ledger != ledger {
+    if plan.template != *template || plan.ledger != written {
         return Some(format!("Deployment {name} is not as planned"));
     }
     let applied = plan.verdicts.iter().filter(|verdict| matches!(verdict.result, Ok(Effect::Applied(_))));
