@@ -76,15 +76,15 @@ impl Workload {
         })
     }
 
-    /// Its own labels.
-    pub fn labels(&self) -> BTreeMap<String, String> {
-        self.labels.iter().map(|(key, value)| (String::from(&**key), String::from(&**value))).collect()
-    }
-
     /// The ledger that was on it, if its annotation is gone and something of ours is still in.
     pub fn recover(&self, known: &[Known<'_>]) -> Option<Ledger> {
         let was_ours = known.iter().filter_map(|known| known.created).any(|created| self.owned.is_written_since(created));
         if was_ours { plan::recover(&self.uid, &self.template(), &self.owned, known) } else { None }
+    }
+
+    /// Its own labels.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().map(|(key, value)| (String::from(&**key), String::from(&**value))).collect()
     }
 
     /// The pod template.

@@ -10,7 +10,7 @@ pub struct Settings {
     pub rounds: usize,
     /// The command that starts the system.
     pub start: String,
-    /// Its `ServiceAccount`: namespace and name.
+    /// Its service account: namespace and name.
     pub account: (String, String),
     /// What is created to begin.
     pub manifest: PathBuf,
