@@ -39,6 +39,8 @@ pub struct Action {
     pub later: Option<&'static str>,
 }
 
+/// Waits for Kubernetes' own controller, which writes into the object, too, and keeps the history.
+const AT_REST: &str = "kubectl rollout status deployment/web --timeout=60s";
 const APPLY: &str = "kubectl apply -f web.yaml";
 const APPLY_SERVER_SIDE: &str = "kubectl apply --server-side -f web.yaml";
 const HELM: &str = "mkdir -p chart/templates
@@ -115,7 +117,7 @@ pub const ACTIONS: &[Action] = &[
     harmless(
         "undoes a rollout of his own",
         APPLY,
-        "kubectl set image deployment/web app=busybox:1.37.0; kubectl rollout undo deployment/web",
+        "kubectl set image deployment/web app=busybox:1.37.0; kubectl rollout status deployment/web; kubectl rollout undo deployment/web",
     ),
     on_ours(repaired("goes back to before the sidecar", APPLY, "kubectl rollout undo deployment/web --to-revision=1")),
     Action {
@@ -284,6 +286,9 @@ pub fn left(stage: &Stage) -> Value {
         text.replace_range(at..at + "2026-01-01T00:00:00Z".len(), "NOW");
     }
     let mut kept: Value = serde_json::from_str(&text).expect("JSON");
+    if kept[1].is_null() {
+        kept[1] = json!({});
+    }
     let annotations = kept[1].as_object_mut().expect("annotations");
     // The first counts our rollouts, too; the second repeats what the owner has sent.
     annotations.remove("deployment.kubernetes.io/revision");
@@ -301,14 +306,17 @@ fn perform(action: &Action) -> Seen {
     // Without us.
     let alone = Stage::new("owner-alone");
     alone.run(action.made);
+    alone.run(AT_REST);
     alone.run(action.alone.unwrap_or(action.does));
 
     // With us.
     let stage = Stage::new("owner");
     stage.run(action.made);
+    stage.run(AT_REST);
     let controller = stage.controller();
     controller.start();
     stage.inject(SIDECAR);
+    stage.run(AT_REST);
     let (before, writes) = (stage.templates(), controller.proxy.count(Request::changes_template));
     let result = stage.shell(action.does);
     match (&result, action.refused) {
