@@ -7,20 +7,20 @@
 mod container;
 mod crd;
 mod reason;
+mod rollout;
 mod status;
 
 pub use container::PartialContainer;
 pub use crd::definition;
 pub(crate) use crd::schema;
 pub use reason::Reason;
-pub use status::{LogSidecarStatus, TargetStatus, condition};
+pub use rollout::{Canary, OnFailure, Rollout, RolloutMode};
+pub use status::{HaltedTarget, LogSidecarStatus, RolloutStatus, Stage, TargetStatus, condition};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-
-use crate::kind::Kind;
 
 /// The field manager of every write, and so the owner that `managedFields` names. It can never change: ownership
 /// recorded under an old name would be lost. (It must not start with `kubectl`: Flux takes such managers over.)
@@ -32,6 +32,9 @@ pub const LEDGER_ANNOTATION: &str = "logsidecar.dev/injected";
 /// The label on a workload that opts it out with the value `"false"`. A label, because `kubectl rollout undo` restores a
 /// Deployment's old annotations and would make an opt-out annotation vanish.
 pub const OPT_OUT_LABEL: &str = "logsidecar.dev/inject";
+
+/// The label on what belongs to a `LogSidecar`: its name.
+pub const SIDECAR_LABEL: &str = "logsidecar.dev/name";
 
 /// The finalizer on every `LogSidecar` that the controller acts upon.
 pub const FINALIZER: &str = "logsidecar.dev/release";
@@ -82,6 +85,9 @@ pub struct LogSidecarSpec {
     /// The container that ships the files. Default: `tail: {}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidecar: Option<Sidecar>,
+    /// How the workloads are changed: how many at a time, and what stops it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// What happens to the workloads when the `LogSidecar` is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -92,16 +98,20 @@ pub struct LogSidecarSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.name) != has(self.selector)")
     .message("write exactly one of name and selector"))]
-#[x_kube(validation = Rule::new("!has(self.apiGroup) || self.apiGroup == (self.kind in ['Job', 'CronJob'] ? 'batch' : self.kind in ['Pod', 'PodTemplate', 'ReplicationController'] ? '' : 'apps')")
+#[x_kube(validation = Rule::new("self.kind in ['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'ReplicationController', 'CronJob', 'Job', 'Pod', 'PodTemplate'] || (has(self.apiGroup) && !(self.apiGroup in ['', 'apps', 'batch']))")
+    .message("kind must be one of Deployment, StatefulSet, DaemonSet, CronJob, ReplicaSet, ReplicationController, Job, Pod, PodTemplate; for any other write its apiGroup, too").field_path(".kind"))]
+#[x_kube(validation = Rule::new("!has(self.apiGroup) || !(self.apiGroup in ['', 'apps', 'batch']) || self.apiGroup == (self.kind in ['Job', 'CronJob'] ? 'batch' : self.kind in ['Pod', 'PodTemplate', 'ReplicationController'] ? '' : 'apps')")
     .message("apiGroup is not the group of this kind: leave apiGroup out").field_path(".apiGroup"))]
 pub struct Target {
-    /// The API group of `kind`, for readers; it follows from `kind`.
+    /// The API group of `kind`. It follows from `kind` where that is one of Kubernetes' own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub api_group: Option<String>,
-    /// The kind of workload. The controller acts on Deployments; `logsidecar inject` takes them all.
-    #[serde(default)]
-    pub kind: Kind,
+    /// The kind of workload. The controller acts on `Deployment`, `StatefulSet`, `DaemonSet`, `CronJob` and the kinds that it is
+    /// set up for (`--workload-kind`); `logsidecar inject` takes every kind with a pod template.
+    #[serde(default = "deployment")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
     /// The name of one workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
@@ -115,6 +125,10 @@ pub struct Target {
     #[x_kube(validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, !(e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist']) || (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))")
         .message("operators In and NotIn need values; Exists and DoesNotExist take none"))]
     pub selector: Option<LabelSelector>,
+}
+
+fn deployment() -> String {
+    "Deployment".to_owned()
 }
 
 /// Log files in one directory of one container.

@@ -13,7 +13,13 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use self::files::Input;
-use crate::{api, controller, manifest, options::ImageOptions, shipper::Images};
+use crate::{
+    api, controller,
+    kind::Kinds,
+    manifest,
+    options::{ImageOptions, KindOptions},
+    shipper::Images,
+};
 
 /// Gives existing workloads a log sidecar, and takes out exactly what it put in.
 #[derive(Parser, Debug)]
@@ -57,6 +63,8 @@ struct Files {
     /// The namespace of objects that do not name one.
     #[arg(short, long, default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    kinds: KindOptions,
 }
 
 #[derive(Args, Debug)]
@@ -133,7 +141,7 @@ impl Verb {
     /// world around it. Nothing is read, and nothing but warnings is written.
     pub fn on_text(self, text: &[u8]) -> Result<String, String> {
         let documents = manifest::read("-", text).map_err(|error| told(&[error.to_string()]))?;
-        let input = Input::of(documents, "default");
+        let input = Input::of(documents, "default", Kinds::default());
         input.and_then(|input| self.on(input, &Images::default())).map_err(|failure| failure.to_string())
     }
 

@@ -17,6 +17,9 @@ mod outcomes;
 mod packed;
 mod queue;
 mod reconcile;
+mod recovery;
+mod revisions;
+mod rollout;
 mod sidecar;
 mod workload;
 
@@ -37,8 +40,7 @@ use tokio::{
 
 use self::{context::Context, queue::Next};
 use crate::{
-    kind::Kind,
-    options::ImageOptions,
+    options::{ImageOptions, KindOptions},
     telemetry::{self, LogFormat},
 };
 
@@ -65,6 +67,8 @@ pub struct Options {
     log_level: String,
     #[command(flatten)]
     images: ImageOptions,
+    #[command(flatten)]
+    kinds: KindOptions,
 }
 
 /// Why the controller ended.
@@ -92,7 +96,7 @@ pub fn run(options: Options) -> Result<(), Error> {
 }
 
 async fn start(options: Options) -> Result<(), Error> {
-    let Options { concurrency, namespace, health_address, log_format: _, log_level: _, images } = options;
+    let Options { concurrency, namespace, health_address, log_format: _, log_level: _, images, kinds } = options;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
     let client = Client::try_default().await.map_err(Error::Config)?;
@@ -104,7 +108,7 @@ async fn start(options: Options) -> Result<(), Error> {
         () = &mut asked_to_stop => return Ok(()),
         native = has_native_sidecars(&client) => native,
     };
-    let context = Arc::new(Context::new(client, namespace, images.into(), native_sidecars));
+    let context = Arc::new(Context::new(client, namespace, kinds.into(), images.into(), native_sidecars));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), native_sidecars, "started");
 
     let mut tasks = begin(&context, concurrency);
@@ -123,7 +127,7 @@ async fn start(options: Options) -> Result<(), Error> {
 /// Starts what runs until the end.
 fn begin(context: &Arc<Context>, concurrency: u8) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    for kind in Kind::IN_CLUSTER {
+    for kind in context.kinds.in_cluster() {
         let context = context.clone();
         tasks.spawn(async move { observe::workloads(&context, kind).await });
     }
@@ -166,6 +170,7 @@ async fn has_native_sidecars(client: &Client) -> bool {
 
 async fn work_on_workloads(context: Arc<Context>) {
     context.until_synced().await;
+    rollout::find_all(&context);
     loop {
         let key = context.workloads.next().await;
         let next = guarded(&key, reconcile::reconcile(&context, &key)).await;

@@ -9,7 +9,7 @@
 //!      one guarded JSON patch, status                   YAML on stdout
 //! ```
 //!
-//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`merge`], [`shipper`], [`status`],
+//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`rollout`], [`merge`], [`shipper`], [`status`],
 //! [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
 
 pub mod api;
@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod merge;
 pub mod options;
 pub mod plan;
+pub mod rollout;
 pub mod shipper;
 pub mod status;
 pub mod telemetry;

@@ -36,7 +36,7 @@ pub use self::{
     normal::{fingerprint, normal},
     owned::Owned,
     refusal::{Refusal, Warning},
-    sidecar::Setting,
+    sidecar::{Setting, shipper as shipper_of},
 };
 use self::{draft::Draft, held::Held, ledger::Entry, strip::strip};
 use crate::api::Reason;
@@ -52,6 +52,8 @@ pub struct Subject<'a> {
     pub ledger: Option<&'a Ledger>,
     /// What its `managedFields` say.
     pub owned: &'a Owned,
+    /// Whether its pods do badly as it is.
+    pub broken: bool,
     /// The surroundings.
     pub setting: Setting<'a>,
 }
@@ -126,8 +128,12 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     // An entry that nobody speaks for stays.
     let entries = ledger.as_ref().map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
     let unclaimed = entries.iter().filter(|entry| !claims.iter().any(|claim| entry.is_of(claim.name, claim.uid)));
-    let unclaimed =
-        unclaimed.map(|entry| Claim { name: &entry.name, uid: entry.uid.as_deref(), stance: Stance::Keep(Reason::Pending) });
+    let unclaimed = unclaimed.map(|entry| Claim {
+        name: &entry.name,
+        uid: entry.uid.as_deref(),
+        revision: None,
+        stance: Stance::Keep(Reason::Pending),
+    });
     let all: Vec<Claim<'_>> = claims.iter().copied().chain(unclaimed).collect();
     // An entry is one claim's: of a copy, which has lost the uids, that of an old namesake is not given out once more.
     let mut free: Vec<&Entry> = entries.iter().collect();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    api::{LogSidecarStatus, Reason, TargetStatus, condition},
+    api::{LogSidecarStatus, Reason, RolloutStatus, TargetStatus, condition},
     kind::Kind,
 };
 
@@ -20,6 +20,12 @@ pub struct Target {
     pub kind: Kind,
     /// Its name.
     pub name: String,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
 }
 
 /// What the last look at a target found.
@@ -48,8 +54,12 @@ enum Class {
     Refused,
     /// Did not work; is tried again, or waits for the workload to recover.
     Failing,
+    /// Has failed, or waits because another one has, until the spec changes.
+    Halted,
     /// On the way.
     Pending,
+    /// Would be changed, if that were wanted; no failure.
+    Planned,
     /// Left alone because somebody wants it so; no failure.
     LeftAlone,
     /// As it should be.
@@ -59,8 +69,12 @@ enum Class {
 const fn class(reason: Reason) -> Class {
     match reason {
         Reason::Available | Reason::Accepted | Reason::NoTargets => Class::Done,
-        Reason::Suspended | Reason::OptedOut | Reason::Paused => Class::LeftAlone,
+        Reason::Suspended | Reason::OptedOut | Reason::Paused | Reason::OnDelete | Reason::Partitioned => Class::LeftAlone,
+        Reason::Planned => Class::Planned,
+        Reason::Halted | Reason::RolledBack => Class::Halted,
         Reason::RollingOut
+        | Reason::Soaking
+        | Reason::Queued
         | Reason::Pending
         | Reason::TargetNotFound
         | Reason::Removing
@@ -97,7 +111,11 @@ pub struct Subject<'a> {
     /// `metadata.generation`.
     pub generation: i64,
     /// `spec.target.kind`.
-    pub kind: Kind,
+    pub kind: &'a str,
+    /// Whether the controller acts on that kind.
+    pub is_supported: bool,
+    /// Where its rollout is.
+    pub rollout: &'a RolloutStatus,
     /// `spec.target.name`.
     pub target: Option<&'a str>,
     /// `spec.suspend`.
@@ -133,7 +151,7 @@ pub fn status(
             last_transition_time: kept.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
         }
     };
-    let accepted = if subject.unreadable.is_none() && Kind::IN_CLUSTER.contains(&subject.kind) {
+    let accepted = if subject.unreadable.is_none() && subject.is_supported {
         (Reason::Accepted, String::new())
     } else {
         (verdict.why.0, verdict.why.1.clone())
@@ -154,6 +172,8 @@ pub fn status(
         available: count(&|outcome| outcome.reason == Reason::Available),
         refused: count(&|outcome| class(outcome.reason) == Class::Refused),
         pending: count(&|outcome| matches!(class(outcome.reason), Class::Pending | Class::Failing)),
+        halted: count(&|outcome| class(outcome.reason) == Class::Halted),
+        rollout: subject.rollout.clone(),
         targets: worst.into_iter().take(LISTED).map(|(target, outcome)| listed(target, outcome)).collect(),
     }
 }
@@ -185,9 +205,11 @@ fn verdict(subject: Subject<'_>, outcomes: &BTreeMap<Target, Outcome>) -> Verdic
         let message = format!("this controller cannot read the object, which may be newer than it: {}", shortened(error));
         return Verdict::stalled(Reason::Unreadable, message);
     }
-    if !Kind::IN_CLUSTER.contains(&subject.kind) {
-        let message =
-            format!("the controller does not act on kind {}: put the sidecar in with `logsidecar inject`", subject.kind);
+    if !subject.is_supported {
+        let message = format!(
+            "the controller does not act on kind {}: put the sidecar in with `logsidecar inject`, or set the controller up for it with --workload-kind",
+            subject.kind
+        );
         return Verdict::stalled(Reason::KindNotSupported, message);
     }
     if subject.deleting {
@@ -196,6 +218,17 @@ fn verdict(subject: Subject<'_>, outcomes: &BTreeMap<Target, Outcome>) -> Verdic
     }
     if subject.suspended {
         return Verdict::ready(Reason::Suspended, "spec.suspend is true: everything is left as it is");
+    }
+    if let Some(halted) = &subject.rollout.halted_at {
+        let waiting = outcomes.values().filter(|outcome| outcome.reason == Reason::Halted).count();
+        let message = format!(
+            "halted at {} {}: {}; {} left as they are: correct the LogSidecar, any change of its spec is another try",
+            halted.kind,
+            halted.name,
+            shortened(&halted.cause),
+            workloads(waiting),
+        );
+        return Verdict::stalled(Reason::Halted, message);
     }
     let worst = outcomes.iter().min_by_key(|(target, outcome)| (class(outcome.reason), *target));
     let Some((target, outcome)) = worst else {
@@ -211,7 +244,12 @@ fn verdict(subject: Subject<'_>, outcomes: &BTreeMap<Target, Outcome>) -> Verdic
         Class::Refused if outcomes.len() == 1 => Verdict::stalled(outcome.reason, told(Class::Refused)),
         Class::Refused => Verdict::stalled(Reason::Refused, told(Class::Refused)),
         Class::Failing => Verdict::reconciling(outcome.reason, told(Class::Failing)),
+        Class::Halted => Verdict::stalled(Reason::Halted, told(Class::Halted)),
         Class::Pending => Verdict::reconciling(Reason::Progressing, told(Class::Pending)),
+        Class::Planned => {
+            let message = format!("nothing is changed, as spec.rollout.mode is Plan: it would be for {}", told(Class::Planned));
+            Verdict::ready(Reason::Planned, message)
+        }
         Class::LeftAlone | Class::Done => {
             let available = outcomes.values().filter(|outcome| outcome.reason == Reason::Available).count();
             let reason = if available == 0 { outcome.reason } else { Reason::Available };
@@ -234,7 +272,7 @@ fn example(of: Option<(&Target, &Outcome)>) -> String {
 
 fn listed(target: &Target, outcome: &Outcome) -> TargetStatus {
     TargetStatus {
-        kind: target.kind,
+        kind: target.kind.name().to_owned(),
         name: target.name.clone(),
         reason: outcome.reason.as_str().to_owned(),
         message: shortened(&outcome.message),
@@ -251,9 +289,21 @@ fn shortened(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{HaltedTarget, Stage};
 
-    const SUBJECT: Subject<'_> =
-        Subject { generation: 3, kind: Kind::Deployment, target: None, suspended: false, deleting: false, unreadable: None };
+    const ROLLING: RolloutStatus =
+        RolloutStatus { revision: String::new(), generation: 3, stage: Stage::Rolling, under_way: 0, halted_at: None };
+
+    const SUBJECT: Subject<'_> = Subject {
+        generation: 3,
+        kind: "Deployment",
+        is_supported: true,
+        rollout: &ROLLING,
+        target: None,
+        suspended: false,
+        deleting: false,
+        unreadable: None,
+    };
 
     fn time(second: i64) -> Time {
         serde_json::from_value(format!("2026-01-01T00:00:{second:02}Z").into()).expect("a time")
@@ -276,8 +326,17 @@ mod tests {
     #[test]
     fn conditions_say_whether_waiting_helps() {
         let named = Subject { target: Some("web"), ..SUBJECT };
+        let halted_at =
+            HaltedTarget { api_group: "apps".into(), kind: "Deployment".into(), name: "web".into(), cause: "x".into() };
+        let halted = RolloutStatus { stage: Stage::Halted, halted_at: Some(halted_at), ..ROLLING };
+        let halted = Subject { rollout: &halted, ..SUBJECT };
         let table = [
             (SUBJECT, vec![], "True False False", "NoTargets"),
+            (halted, vec![Reason::RolloutFailed, Reason::Halted], "False False True", "Halted"),
+            (Subject { deleting: true, ..halted }, vec![Reason::Removing], "False True False", "Removing"),
+            (SUBJECT, vec![Reason::Available, Reason::Queued], "False True False", "Progressing"),
+            (SUBJECT, vec![Reason::Available, Reason::Planned], "True False False", "Planned"),
+            (SUBJECT, vec![Reason::OnDelete], "True False False", "OnDelete"),
             (named, vec![], "False True False", "TargetNotFound"),
             (SUBJECT, vec![Reason::Available, Reason::Available], "True False False", "Available"),
             (SUBJECT, vec![Reason::Available, Reason::Paused, Reason::OptedOut], "True False False", "Available"),
@@ -288,7 +347,7 @@ mod tests {
             (named, vec![Reason::ContainerNotFound], "False False True", "ContainerNotFound"),
             (Subject { suspended: true, ..SUBJECT }, vec![Reason::Suspended], "True False False", "Suspended"),
             (Subject { deleting: true, ..SUBJECT }, vec![Reason::Removing], "False True False", "Removing"),
-            (Subject { kind: Kind::Pod, ..SUBJECT }, vec![], "False False True", "KindNotSupported"),
+            (Subject { kind: "Pod", is_supported: false, ..SUBJECT }, vec![], "False False True", "KindNotSupported"),
             (Subject { unreadable: Some("x"), ..SUBJECT }, vec![Reason::Unreadable], "False False True", "Unreadable"),
         ];
         for (subject, reasons, states, reason) in table {

@@ -242,7 +242,7 @@ mod tests {
             ),
             (
                 json!({"target": {"kind": "Rollout", "name": "a"}, "logs": logs}),
-                "spec.target.kind: must be \"Deployment\" or \"StatefulSet\" or \"DaemonSet\" or \"ReplicaSet\" or \"ReplicationController\" or \"CronJob\" or \"Job\" or \"Pod\" or \"PodTemplate\", not \"Rollout\"",
+                "spec.target.kind: kind must be one of Deployment, StatefulSet, DaemonSet, CronJob, ReplicaSet, ReplicationController, Job, Pod, PodTemplate; for any other write its apiGroup, too",
             ),
             (json!({"target": {"name": "a"}, "logs": []}), "spec.logs: must have at least 1 entry"),
             (json!({"target": {"name": "a"}}), "spec.logs: required, but missing"),

@@ -15,7 +15,40 @@ pub fn broken() -> Vec<(&'static str, Value)> {
         |volume: Value| json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/l", "volume": volume}]});
     let sidecar =
         |sidecar: Value| json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/l"}], "sidecar": sidecar});
+    let rollout =
+        |rollout: Value| json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/l"}], "rollout": rollout});
     vec![
+        (
+            "kind must be one of Deployment, StatefulSet, DaemonSet, CronJob, ReplicaSet, ReplicationController, Job, Pod, PodTemplate; for any other write its apiGroup, too",
+            target(json!({"kind": "Rollout", "name": "web"})),
+        ),
+        (
+            "kind must be one of Deployment, StatefulSet, DaemonSet, CronJob, ReplicaSet, ReplicationController, Job, Pod, PodTemplate; for any other write its apiGroup, too",
+            target(json!({"apiGroup": "apps", "kind": "Rollout", "name": "web"})),
+        ),
+        ("maxConcurrent must be a number from 1, or a percentage from 1% to 100%", rollout(json!({"maxConcurrent": 0}))),
+        ("maxConcurrent must be a number from 1, or a percentage from 1% to 100%", rollout(json!({"maxConcurrent": "0%"}))),
+        ("maxConcurrent must be a number from 1, or a percentage from 1% to 100%", rollout(json!({"maxConcurrent": "all"}))),
+        ("soak must be at most 24h", rollout(json!({"soak": "25h"}))),
+        ("write exactly one of count and selector", rollout(json!({"canary": {}}))),
+        (
+            "write exactly one of count and selector",
+            rollout(json!({"canary": {"count": 1, "selector": {"matchLabels": {"a": "b"}}}})),
+        ),
+        (
+            "an empty selector would make every workload a canary: write matchLabels or matchExpressions",
+            rollout(json!({"canary": {"selector": {}}})),
+        ),
+        (
+            "operator must be one of In, NotIn, Exists, DoesNotExist",
+            rollout(json!({"canary": {"selector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}}})),
+        ),
+        (
+            "operators In and NotIn need values; Exists and DoesNotExist take none",
+            rollout(
+                json!({"canary": {"selector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}}),
+            ),
+        ),
         (
             "two entries of logs have the same container and directory: write one entry with both in files",
             json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/l"}, {"name": "b", "directory": "/l"}]}),

@@ -8,7 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use logsidecar::{
     cli::Verb,
-    kind::Kind,
+    kind::Kinds,
     manifest,
     plan::{Ledger, object::ledger_text},
 };
@@ -64,7 +64,7 @@ fn is_known(before: &Value, injected: &Value) -> bool {
         let injected = injected["items"].as_array().into_iter().flatten();
         return items.iter().zip(injected).any(|(before, injected)| is_known(before, injected));
     }
-    let Some(template) = Kind::of(before).and_then(|kind| before.pointer(kind.template())) else { return false };
+    let Some(template) = Kinds::default().of(before).and_then(|kind| before.pointer(kind.template())) else { return false };
     let ledger = ledger_text(injected).map(|text| Ledger::parse(text).expect("inject wrote or read it"));
     let entries = ledger.iter().flat_map(|ledger| &ledger.sidecars);
     ledger_text(before).is_some() || entries.flat_map(|entry| entry.items.keys()).any(|key| key.get(template).is_some())

@@ -53,7 +53,7 @@ fn planned(object: &Value, kind: Kind, uid: Option<&str>, round: &Round) -> Valu
     let owned = owned(&round.owned(template), kind);
     let images = Images::default();
     let setting = Setting { kind, images: &images, native_sidecars: !round.old_server };
-    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, setting };
+    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, broken: false, setting };
     let specs: Vec<_> = round.wishes.iter().map(Wish::spec).collect();
     let claims = claims(round, &specs, ledger.as_ref(), uid.is_some());
     let plan = plan(&subject, &claims);
@@ -240,14 +240,14 @@ fn claims<'a>(
     let mut claims: Vec<Claim<'_>> = Vec::new();
     for (wish, spec) in round.wishes.iter().zip(specs) {
         if !claims.iter().any(|claim| claim.name == wish.name()) {
-            claims.push(Claim { name: wish.name(), uid: wish.uid().filter(|_| online), stance: wish.stance(spec) });
+            claims.push(Claim { name: wish.name(), uid: wish.uid().filter(|_| online), revision: None, stance: wish.stance(spec) });
         }
     }
     if round.sweep && online {
         for entry in ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default() {
             if entry.uid.is_some() && !claims.iter().any(|claim| entry.is_of(claim.name, claim.uid)) {
                 let stance = Stance::Remove(Evidence::Missing);
-                claims.push(Claim { name: &entry.name, uid: entry.uid.as_deref(), stance });
+                claims.push(Claim { name: &entry.name, uid: entry.uid.as_deref(), revision: None, stance });
             }
         }
     }

@@ -11,6 +11,14 @@ pub enum Reason {
     NoTargets,
     /// Patched; the workload is replacing its pods.
     RollingOut,
+    /// Every pod is available; the sidecar has to run for a while, `spec.rollout.soak`, before the workload counts as done.
+    Soaking,
+    /// Its turn comes when others are done: see `spec.rollout.maxConcurrent` and `canary`.
+    Queued,
+    /// The rollout has failed at a workload; the others are left as they are until the spec is changed.
+    Halted,
+    /// `spec.rollout.mode` is `Plan`: it would be changed.
+    Planned,
     /// Not looked at yet.
     Pending,
     /// The workload that `target.name` names does not exist (yet).
@@ -25,8 +33,14 @@ pub enum Reason {
     OptedOut,
     /// The workload is paused: the template is patched, its pods are replaced when it is resumed.
     Paused,
+    /// The update strategy is `OnDelete`: the template is patched, each pod gets it when its owner deletes the old one.
+    OnDelete,
+    /// The update strategy has a `partition`: the template is patched, the pods below it get it when it is lowered.
+    Partitioned,
     /// The new pods do not become available.
     RolloutFailed,
+    /// The rollout failed at this workload, and it has been given back what it had before.
+    RolledBack,
     /// The controller does not act on this kind of workload.
     KindNotSupported,
     /// The pod has no container of that name.
@@ -88,6 +102,10 @@ impl Reason {
             Self::Available => "Available",
             Self::NoTargets => "NoTargets",
             Self::RollingOut => "RollingOut",
+            Self::Soaking => "Soaking",
+            Self::Queued => "Queued",
+            Self::Halted => "Halted",
+            Self::Planned => "Planned",
             Self::Pending => "Pending",
             Self::TargetNotFound => "TargetNotFound",
             Self::Removing => "Removing",
@@ -95,7 +113,10 @@ impl Reason {
             Self::Suspended => "Suspended",
             Self::OptedOut => "OptedOut",
             Self::Paused => "Paused",
+            Self::OnDelete => "OnDelete",
+            Self::Partitioned => "Partitioned",
             Self::RolloutFailed => "RolloutFailed",
+            Self::RolledBack => "RolledBack",
             Self::KindNotSupported => "KindNotSupported",
             Self::ContainerNotFound => "ContainerNotFound",
             Self::ContainerAmbiguous => "ContainerAmbiguous",

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Failure, Files};
 use crate::{
     api::LogSidecar,
-    kind::Kind,
+    kind::{Kind, Kinds},
     manifest::{self, Document},
     validate,
 };
@@ -33,18 +33,19 @@ pub(super) struct Input {
     pub sidecars: Vec<(Place, LogSidecar)>,
     /// The objects with a pod template.
     pub workloads: Vec<(Place, Kind)>,
+    kinds: Kinds,
     namespace: String,
 }
 
 impl Input {
     /// Reads and checks all files; the failure lists every problem in all of them.
     pub fn read(files: &Files) -> Result<Self, Failure> {
-        Self::of(documents(&files.filenames)?, &files.namespace)
+        Self::of(documents(&files.filenames)?, &files.namespace, files.kinds.clone().into())
     }
 
     /// Checks documents that have been read already.
-    pub fn of(documents: Vec<Document>, namespace: &str) -> Result<Self, Failure> {
-        let mut input = Self { documents, sidecars: Vec::new(), workloads: Vec::new(), namespace: namespace.to_owned() };
+    pub fn of(documents: Vec<Document>, namespace: &str, kinds: Kinds) -> Result<Self, Failure> {
+        let mut input = Self { documents, sidecars: Vec::new(), workloads: Vec::new(), kinds, namespace: namespace.to_owned() };
         let mut problems = Vec::new();
         for document in 0..input.documents.len() {
             input.sort_in(&Place { document, pointer: String::new() }, &mut problems);
@@ -112,7 +113,7 @@ impl Input {
                 }
             }
             found
-        } else if let Some(kind) = Kind::of(object) {
+        } else if let Some(kind) = self.kinds.of(object) {
             let found = validate::workload(kind, object);
             self.workloads.push((place.clone(), kind));
             found

@@ -58,7 +58,8 @@ pub(super) fn uninject(mut input: Input) -> Result<String, Failure> {
             Ok(Some(ledger)) => {
                 let stance = Stance::Remove(Evidence::Deleting);
                 let entries = ledger.sidecars.iter();
-                let claims: Vec<Claim<'_>> = entries.map(|entry| Claim { name: &entry.name, uid: None, stance }).collect();
+                let claims: Vec<Claim<'_>> =
+                    entries.map(|entry| Claim { name: &entry.name, uid: None, revision: None, stance }).collect();
                 let plan = planned(&input, place, *kind, &Images::default(), Some(&ledger), &claims);
                 for key in &plan.handed_over {
                     warn(&format!(
@@ -106,6 +107,7 @@ fn injected(
             name: sidecar.metadata.name.as_deref().unwrap_or_default(),
             uid: None,
             created: None,
+            revision: None,
             spec: Some(&sidecar.spec),
             deletion: sidecar.spec.deletion_policy,
             phase: Phase::Live,
@@ -147,7 +149,7 @@ fn injected(
 fn planned(input: &Input, place: &Place, kind: Kind, images: &Images, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
     let template = input.object(place).pointer(kind.template()).unwrap_or(&Value::Null);
     let setting = Setting { kind, images, native_sidecars: true };
-    plan::plan(&Subject { uid: None, template, ledger, owned: &Owned::default(), setting }, claims)
+    plan::plan(&Subject { uid: None, template, ledger, owned: &Owned::default(), broken: false, setting }, claims)
 }
 
 fn ledger(input: &Input, place: &Place) -> Result<Option<Ledger>, String> {

@@ -13,6 +13,8 @@ use crate::{
     api::{DeletionPolicy, FINALIZER, LogSidecarSpec, LogSidecarStatus},
     kind::Kind,
     plan::claim::{Known, Phase},
+    rollout::revision,
+    shipper::Images,
     status::Target,
 };
 
@@ -43,6 +45,8 @@ pub(super) struct Sidecar {
     deletion: DeletionPolicy,
     /// All finalizers, as a JSON patch has to know.
     pub finalizers: Vec<String>,
+    /// Of the spec; empty if that cannot be read.
+    pub revision: String,
     /// Why the spec cannot be read: an older controller must not act on half of a newer object.
     pub spec: Result<LogSidecarSpec, String>,
     pub status: LogSidecarStatus,
@@ -50,7 +54,7 @@ pub(super) struct Sidecar {
 
 impl Sidecar {
     /// Takes from an object what is needed; reads it strictly.
-    pub fn observe(object: &DynamicObject) -> Option<Self> {
+    pub fn observe(object: &DynamicObject, images: &Images) -> Option<Self> {
         let metadata = &object.metadata;
         let finalizers = object.finalizers().to_vec();
         let phase = match (&metadata.deletion_timestamp, finalizers.iter().any(|name| name == FINALIZER)) {
@@ -59,6 +63,7 @@ impl Sidecar {
             (None, false) => Phase::New,
         };
         let part = |field: &str| object.data.get(field).cloned().unwrap_or(Value::Null);
+        let spec: Result<LogSidecarSpec, String> = serde_json::from_value(part("spec")).map_err(|error| error.to_string());
         Some(Self {
             key: SidecarKey { namespace: object.namespace()?, name: metadata.name.clone()? },
             uid: metadata.uid.clone()?,
@@ -68,7 +73,8 @@ impl Sidecar {
             phase,
             deletion: serde_json::from_value(part("spec")["deletionPolicy"].clone()).unwrap_or_default(),
             finalizers,
-            spec: serde_json::from_value(part("spec")).map_err(|error| error.to_string()),
+            revision: spec.as_ref().map(|spec| revision(spec, images)).unwrap_or_default(),
+            spec,
             status: serde_json::from_value(part("status")).unwrap_or_default(),
         })
     }
@@ -79,6 +85,7 @@ impl Sidecar {
             name: &self.key.name,
             uid: Some(&self.uid),
             created: Some(&self.created),
+            revision: Some(&self.revision),
             spec: self.spec.as_ref().ok(),
             deletion: self.deletion,
             phase: self.phase,
@@ -115,10 +122,16 @@ impl Cache {
 
     /// All workloads of a namespace.
     pub fn workloads_in(&self, namespace: &str) -> Vec<Arc<Workload>> {
+        // The first of all kinds, in their order.
         let least = Target { kind: Kind::Deployment, name: String::new() };
         let from = WorkloadKey { namespace: namespace.to_owned(), target: least };
         let content = self.content();
         content.workloads.range(from..).take_while(|(key, _)| key.namespace == namespace).map(|(_, w)| w.clone()).collect()
+    }
+
+    /// All LogSidecars.
+    pub fn all_sidecars(&self) -> Vec<Arc<Sidecar>> {
+        self.content().sidecars.values().cloned().collect()
     }
 
     /// All LogSidecars of a namespace.

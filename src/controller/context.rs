@@ -18,11 +18,13 @@ use super::{
     memory::{Contest, Contests, Memories, Memory},
     outcomes::Outcomes,
     queue::Queue,
+    revisions::Revisions,
+    rollout::Rollouts,
     workload::{Workload, WorkloadKey},
 };
 use crate::{
     api::{LogSidecar, Reason},
-    kind::Kind,
+    kind::Kinds,
     plan::claim::{Labelled, matches},
     shipper::Images,
     status::Outcome,
@@ -39,6 +41,7 @@ pub(super) struct Context {
     pub client: Client,
     /// The one namespace to work in; all of them if there is none.
     pub namespace: Option<String>,
+    pub kinds: Kinds,
     pub images: Images,
     pub native_sidecars: bool,
     pub cache: Cache,
@@ -47,6 +50,8 @@ pub(super) struct Context {
     pub outcomes: Outcomes,
     pub memories: Memories,
     pub contests: Contests,
+    pub rollouts: Rollouts,
+    pub revisions: Revisions,
     pub events: Events,
     /// The kinds whose first list is complete.
     pub complete: Mutex<BTreeSet<String>>,
@@ -56,11 +61,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub fn new(client: Client, namespace: Option<String>, images: Images, native_sidecars: bool) -> Self {
+    pub fn new(client: Client, namespace: Option<String>, kinds: Kinds, images: Images, native_sidecars: bool) -> Self {
         Self {
             events: Events::new(client.clone()),
             client,
             namespace,
+            kinds,
             images,
             native_sidecars,
             cache: Cache::default(),
@@ -69,6 +75,8 @@ impl Context {
             outcomes: Outcomes::default(),
             memories: Memories::default(),
             contests: Contests::default(),
+            rollouts: Rollouts::default(),
+            revisions: Revisions::default(),
             complete: Mutex::default(),
             is_complete: tokio::sync::watch::channel(false).0,
             seen_all: AtomicBool::new(false),
@@ -79,12 +87,16 @@ impl Context {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn synced(&self, kind: &str) {
+    pub fn synced(&self, kind: impl std::fmt::Display) {
+        let kind = kind.to_string();
         let mut complete = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
-        if complete.insert(kind.to_owned()) {
+        if complete.insert(kind.clone()) {
             tracing::info!(kind, "watching");
         }
-        if complete.len() == Kind::IN_CLUSTER.len() + 1 && !self.is_complete.send_replace(true) && self.workloads.is_idle() {
+        if complete.len() == self.kinds.in_cluster().count() + 1
+            && !self.is_complete.send_replace(true)
+            && self.workloads.is_idle()
+        {
             self.seen_all.store(true, Ordering::Relaxed);
         }
     }
@@ -117,6 +129,7 @@ impl Context {
             self.memories().remove(&gone.uid);
             self.contests().remove(&gone.uid);
         }
+        self.rollouts.waves().gone(key);
         self.workloads.add(key.clone());
     }
 
@@ -156,6 +169,7 @@ impl Context {
         if let Some(sidecar) = self.cache.drop_sidecar(key) {
             self.outcomes.forget(&sidecar.uid);
         }
+        self.rollouts.waves().forget(key);
         for workload in self.cache.workloads_in(&key.namespace) {
             if workload.ledger.is_some() {
                 self.workloads.add(workload.key.clone());

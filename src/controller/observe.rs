@@ -25,14 +25,20 @@ pub(super) async fn workloads(context: &Context, kind: Kind) {
     let mut events = std::pin::pin!(watch(context, &kind.resource()));
     while let Some(event) = events.next().await {
         match event {
-            watcher::Event::Init => seen.clear(),
-            watcher::Event::InitApply(object) => {
+            None => {
+                // The custom resource may come later, or never: the work on all other kinds does not wait for it.
+                if matches!(kind, Kind::Custom(_)) {
+                    context.synced(kind);
+                }
+            }
+            Some(watcher::Event::Init) => seen.clear(),
+            Some(watcher::Event::InitApply(object)) => {
                 if let Some(workload) = Workload::observe(kind, &object) {
                     seen.insert(workload.key.clone());
                     context.workload_changed(workload);
                 }
             }
-            watcher::Event::Apply(object) => {
+            Some(watcher::Event::Apply(object)) => {
                 // The answer to a patch of ours has most often told it already, and has been looked at.
                 if !context.cache.has(kind, &object)
                     && let Some(workload) = Workload::observe(kind, &object)
@@ -40,15 +46,15 @@ pub(super) async fn workloads(context: &Context, kind: Kind) {
                     context.workload_changed(workload);
                 }
             }
-            watcher::Event::Delete(object) => {
+            Some(watcher::Event::Delete(object)) => {
                 if let Some(workload) = Workload::observe(kind, &object) {
                     context.workload_gone(&workload.key);
                 }
             }
-            watcher::Event::InitDone => {
+            Some(watcher::Event::InitDone) => {
                 context.cache.workloads_not_in(kind, &seen).iter().for_each(|key| context.workload_gone(key));
                 seen.clear();
-                context.synced(kind.name());
+                context.synced(kind);
             }
         }
     }
@@ -60,19 +66,20 @@ pub(super) async fn sidecars(context: &Context) {
     let mut events = std::pin::pin!(watch(context, &ApiResource::erase::<LogSidecar>(&())));
     while let Some(event) = events.next().await {
         match event {
-            watcher::Event::Init => seen.clear(),
-            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                if let Some(sidecar) = Sidecar::observe(&object) {
+            None => {}
+            Some(watcher::Event::Init) => seen.clear(),
+            Some(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
+                if let Some(sidecar) = Sidecar::observe(&object, &context.images) {
                     seen.insert(sidecar.key.clone());
                     context.sidecar_changed(sidecar);
                 }
             }
-            watcher::Event::Delete(object) => {
-                if let Some(sidecar) = Sidecar::observe(&object) {
+            Some(watcher::Event::Delete(object)) => {
+                if let Some(sidecar) = Sidecar::observe(&object, &context.images) {
                     context.sidecar_gone(&sidecar.key);
                 }
             }
-            watcher::Event::InitDone => {
+            Some(watcher::Event::InitDone) => {
                 context.cache.sidecars_not_in(&seen).iter().for_each(|key| context.sidecar_gone(key));
                 seen.clear();
                 context.synced("LogSidecar");
@@ -81,8 +88,9 @@ pub(super) async fn sidecars(context: &Context) {
     }
 }
 
-/// Events for ever: an error is logged and the watch started again, with growing pauses.
-fn watch(context: &Context, resource: &ApiResource) -> impl Stream<Item = watcher::Event<DynamicObject>> + use<> {
+/// Events for ever: an error is logged and the watch started again, with growing pauses. Nothing (`None`) instead of an event says
+/// that the API server does not know the resource.
+fn watch(context: &Context, resource: &ApiResource) -> impl Stream<Item = Option<watcher::Event<DynamicObject>>> + use<> {
     let client = context.client.clone();
     let api: Api<DynamicObject> = match &context.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, resource),
@@ -98,8 +106,14 @@ fn watch(context: &Context, resource: &ApiResource) -> impl Stream<Item = watche
             }
             let events = watcher(api, watcher::Config::default().page_size(PAGE)).backoff(Pauses::default());
             events.take_while(|event| futures::future::ready(!is_expired(event))).filter_map(move |event| {
-                let event = event.inspect_err(|error| tracing::warn!(kind, "watch interrupted: {}", cause(error))).ok();
-                futures::future::ready(event)
+                let seen = match event {
+                    Ok(event) => Some(Some(event)),
+                    Err(error) => {
+                        tracing::warn!(kind, "watch interrupted: {}", cause(&kind, &error));
+                        is_not_served(&error).then_some(None)
+                    }
+                };
+                futures::future::ready(seen)
             })
         }
     });
@@ -111,13 +125,20 @@ fn is_expired(event: &watcher::Result<watcher::Event<DynamicObject>>) -> bool {
     matches!(event, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410)
 }
 
+fn is_not_served(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
+}
+
 /// What to tell of an error: the most likely one, a missing CRD, has a remedy.
-fn cause(error: &watcher::Error) -> String {
+fn cause(kind: &str, error: &watcher::Error) -> String {
     let (watcher::Error::InitialListFailed(inner) | watcher::Error::WatchStartFailed(inner)) = error else {
         return error.to_string();
     };
     match inner {
-        kube::Error::Api(status) if status.code == 404 => "not served: apply crds/logsidecar.yaml".to_owned(),
+        kube::Error::Api(status) if status.code == 404 && kind == "LogSidecar" => {
+            "not served: apply crds/logsidecar.yaml".to_owned()
+        }
+        kube::Error::Api(status) if status.code == 404 => "not served: is its CustomResourceDefinition there?".to_owned(),
         inner => inner.to_string(),
     }
 }

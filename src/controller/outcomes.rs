@@ -21,6 +21,11 @@ impl Outcomes {
         self.all().get(sidecar).cloned().unwrap_or_default()
     }
 
+    /// How many targets a `LogSidecar` has.
+    pub fn count(&self, sidecar: &str) -> usize {
+        self.all().get(sidecar).map_or(0, BTreeMap::len)
+    }
+
     /// Sums up all outcomes of a `LogSidecar`, which can be too many to copy a few times a second.
     pub fn sum_up<T>(&self, sidecar: &str, sum_up: impl FnOnce(&BTreeMap<Target, Outcome>) -> T) -> T {
         sum_up(self.all().get(sidecar).unwrap_or(&BTreeMap::new()))

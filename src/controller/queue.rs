@@ -28,6 +28,17 @@ pub(super) enum Next {
     Backoff,
 }
 
+impl Next {
+    /// The same, but no later than after this time.
+    pub fn within(self, limit: Option<Duration>) -> Self {
+        match (self, limit) {
+            (Self::Await, Some(limit)) => Self::After(limit),
+            (Self::After(pause), Some(limit)) => Self::After(pause.min(limit)),
+            (next, _) => next,
+        }
+    }
+}
+
 /// A work queue.
 ///
 /// # Guarantees

@@ -1,34 +1,57 @@
 //! One workload: observe, plan, apply, note the outcome.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
 use super::{
     apply::{self, Mode, apply},
-    cache::Sidecar,
+    cache::{Sidecar, SidecarKey},
     context::Context,
     memory::{Contest, Memory, REFUSED_FOR},
     queue::Next,
+    recovery::{self, Recovery, Way},
+    rollout,
     workload::{Workload, WorkloadKey},
 };
 use crate::{
-    api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason},
+    api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason, RolloutMode},
     plan::{
         self, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict, Warning,
         claim::{Known, Labelled, claims},
         fingerprint,
     },
+    rollout::{
+        progress::Progress,
+        settings::Settings,
+        waves::{Flight, Request, Wait},
+    },
     status::Outcome,
 };
 
-/// Brings one workload to what its LogSidecars ask for.
+/// Brings one workload to what its LogSidecars ask for, as far as it is its turn.
 pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next {
+    let next = look_at(context, key).await;
+    let woken = {
+        let mut waves = context.rollouts.waves();
+        waves.looked_at(key);
+        waves.wake()
+    };
+    woken.into_iter().for_each(|key| context.workloads.add(key));
+    next
+}
+
+async fn look_at(context: &Arc<Context>, key: &WorkloadKey) -> Next {
     let known = context.cache.sidecars_in(&key.namespace);
     let Some(workload) = context.cache.workload(key) else {
         known.iter().for_each(|sidecar| context.note(sidecar, key, None));
         return Next::Await;
     };
+    rollout::revise(context, &known);
+    let again = rollout::follow(context, &workload, &known).await;
     let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
     let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
         Ok(ledger) => (ledger.or_else(|| workload.recover(&all)), None),
@@ -43,8 +66,20 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next
     }
     leave_to_its_controller(&workload, &mut claims);
     let Confirmed { complete } = confirm(context, &workload, &mut claims).await;
-    let next = Look { context, known: &known, workload, ledger: ledger.as_ref(), claims: &claims }.run().await;
-    if complete { next } else { Next::Backoff }
+    let halts = recovery::at(context, &workload, &known).await;
+    let mut look = Look {
+        context,
+        known: &known,
+        workload: workload.clone(),
+        ledger: ledger.as_ref(),
+        claims,
+        restoring: BTreeSet::new(),
+        told: BTreeMap::new(),
+    };
+    halts.iter().for_each(|halt| look.recover_from(halt));
+    let next = look.run().await;
+    let recorded = halts.iter().all(|halt| halt.way != Way::NotRecorded);
+    if complete && recorded { next.within(again) } else { Next::Backoff }
 }
 
 /// Workloads that another controller renders are its business: it would revert every change. What is to be taken out is.
@@ -76,7 +111,7 @@ async fn confirm(context: &Context, workload: &Workload, claims: &mut [Claim<'_>
     for claim in claims {
         let Stance::Remove(evidence) = claim.stance else { continue };
         let holds = match evidence {
-            Evidence::Deleting | Evidence::OptedOut => true,
+            Evidence::Deleting | Evidence::OptedOut | Evidence::Failed => true,
             Evidence::Unmatched => context.is_current(&workload.key.namespace, claim.name).await,
             Evidence::Missing => context.is_gone(&workload.key.namespace, claim.name, claim.uid).await,
         };
@@ -94,55 +129,268 @@ struct Look<'a> {
     known: &'a [Arc<Sidecar>],
     workload: Arc<Workload>,
     ledger: Option<&'a Ledger>,
-    claims: &'a [Claim<'a>],
+    claims: Vec<Claim<'a>>,
+    /// The LogSidecars whose rollout has failed here, and that get back what was here before.
+    restoring: BTreeSet<&'a str>,
+    /// What there is to tell of a `LogSidecar` instead of how the pods are doing.
+    told: BTreeMap<&'a str, Refusal>,
 }
 
-impl Look<'_> {
-    async fn run(self) -> Next {
+/// Whether a plan may be carried out.
+enum Admission {
+    /// Now.
+    Go,
+    /// Not as it is: some claims are kept back, and there has to be another plan.
+    Again,
+    /// It is not its turn.
+    Wait,
+}
+
+impl<'a> Look<'a> {
+    async fn run(mut self) -> Next {
         let template = self.workload.template();
-        let plan = self.plan(&self.workload, &template, self.ledger);
-        // One that was recovered is not on the workload.
-        let same_ledger = plan.ledger.as_ref() == self.ledger.filter(|_| self.workload.ledger.is_some());
-        if plan.template == template && same_ledger {
-            self.note_all(&plan, &self.workload, None);
-            return Next::Await;
-        }
-        let state = state(&template, &plan);
-        if let Some(next) = self.recall(&plan, same_ledger, &state) {
-            return next;
-        }
-        // The ledger says that we put in just this, and it is there, but looks otherwise: either somebody changed it, or an
-        // admission plugin rewrites it and would again. A dry-run tells.
-        if same_ledger && is_complete(self.ledger, &template) {
-            match apply(&self.context.client, &self.workload, &plan, Mode::DryRun).await {
-                Ok(answer) if answer.template() == template => {
-                    self.remember(Memory::Settled(state));
-                    self.note_all(&plan, &self.workload, None);
+        loop {
+            let plan = self.plan(&self.workload, &template, self.ledger);
+            // One that was recovered is not on the workload.
+            let same_ledger = plan.ledger.as_ref() == self.ledger.filter(|_| self.workload.ledger.is_some());
+            if plan.template == template && same_ledger {
+                return self.settled(&plan);
+            }
+            let state = state(&template, &plan);
+            if let Some(next) = self.recall(&plan, same_ledger, &state) {
+                return next;
+            }
+            // The ledger says that we put in just this, and it is there, but looks otherwise: either somebody changed it, or an
+            // admission plugin rewrites it and would again. A dry-run tells.
+            if same_ledger && is_complete(self.ledger, &template) {
+                match apply(&self.context.client, &self.workload, &plan, Mode::DryRun).await {
+                    Ok(answer) if answer.template() == template => {
+                        self.remember(Memory::Settled(state));
+                        return self.settled(&plan);
+                    }
+                    Ok(_) => {}
+                    Err(error) => return self.failed(&plan, error, state),
+                }
+            }
+            // What we put in, and not the whole template, which whoever takes it back may change each time.
+            let contest = plan.ledger.as_ref().and_then(Ledger::text).unwrap_or_default();
+            let pause = self.context.contests().get(&self.workload.uid).and_then(|before| before.pause(&contest));
+            if let Some(pause) = pause {
+                return self.contested(&plan, pause);
+            }
+            match self.admit(&template, &plan).await {
+                Admission::Go => return self.write(&template, &plan, state, &contest).await,
+                // Every time there is one claim less.
+                Admission::Again => {}
+                Admission::Wait => {
+                    self.tend_canaries(&plan, false);
+                    self.note_all(&plan, &self.workload, None, false);
                     return Next::Await;
                 }
-                Ok(_) => {}
-                Err(error) => return self.failed(&plan, error, state),
             }
         }
-        // What we put in, and not the whole template, which whoever takes it back may change each time.
-        let contest = plan.ledger.as_ref().and_then(Ledger::text).unwrap_or_default();
-        let pause = self.context.contests().get(&self.workload.uid).and_then(|before| before.pause(&contest));
-        if let Some(pause) = pause {
-            return self.contested(&plan, pause);
-        }
-        match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
+    }
+
+    async fn write(&self, template: &Value, plan: &Plan, state: String, contest: &str) -> Next {
+        match apply(&self.context.client, &self.workload, plan, Mode::Write).await {
             Ok(answer) => {
                 let writer = self.workload.last_writer.clone();
-                self.context.contests().entry(answer.uid.clone()).or_default().wrote(&contest, writer);
-                self.written(&plan, answer)
+                self.context.contests().entry(answer.uid.clone()).or_default().wrote(contest, writer);
+                self.written(plan, answer)
             }
             Err(error) => {
                 if matches!(error, apply::Error::Refused(_)) {
-                    self.without_newcomers(&template).await;
+                    self.without_newcomers(template).await;
                 }
-                self.failed(&plan, error, state)
+                self.failed(plan, error, state)
             }
         }
+    }
+
+    /// Everything is as planned.
+    fn settled(&self, plan: &Plan) -> Next {
+        self.rollout_written();
+        self.tend_canaries(plan, true);
+        self.note_all(plan, &self.workload, None, true);
+        let is_under_way = self.context.rollouts.waves().flights(&self.workload.key).any(|(_, flight)| flight.counts);
+        if is_under_way { Next::After(rollout::PROBE) } else { Next::Await }
+    }
+
+    /// What was allowed is in the workload, whether the answer has come or not.
+    fn rollout_written(&self) {
+        let key = &self.workload.key;
+        let mut waves = self.context.rollouts.waves();
+        let begun: Vec<SidecarKey> =
+            waves.flights(key).filter(|(_, flight)| !flight.written).map(|(sidecar, _)| sidecar.clone()).collect();
+        begun.iter().for_each(|sidecar| waves.update(sidecar, key, |flight| flight.written = true));
+    }
+
+    /// A canary that has what is asked for is followed like one that was just given it; one that cannot be served, or would say
+    /// nothing, is passed over.
+    fn tend_canaries(&self, plan: &Plan, is_settled: bool) {
+        let key = &self.workload.key;
+        let mut waves = self.context.rollouts.waves();
+        for sidecar in self.known.iter().filter(|sidecar| waves.is_due_canary(&sidecar.key, key)).collect::<Vec<_>>() {
+            let verdict = plan.verdicts.iter().find(|verdict| verdict.uid.as_deref() == Some(sidecar.uid.as_str()));
+            let is_served = verdict.is_some_and(|verdict| matches!(verdict.result, Ok(Effect::Applied(_))));
+            let is_telling = self.workload.standing.pods > 0 && !matches!(self.workload.standing.progress, Progress::Held(_));
+            if !is_served || !is_telling {
+                waves.pass_over(&sidecar.key, key);
+            } else if is_settled {
+                let entry = rollout::entry(&self.workload, sidecar);
+                let broken = entry.is_some_and(|entry| entry.broken);
+                waves.find(
+                    &sidecar.key,
+                    key,
+                    &Flight { written: true, broken, ..self.context.rollouts.flight(&self.workload) },
+                );
+            }
+        }
+    }
+
+    /// Whose rollout has failed here: what it had before comes back, or all stays as it is.
+    fn recover_from(&mut self, halt: &'a Recovery) {
+        let is_its = |claim: &&mut Claim<'_>| claim.uid == Some(halt.uid.as_str()) && matches!(claim.stance, Stance::Apply(_));
+        let Some(claim) = self.claims.iter_mut().find(is_its) else { return };
+        let cause = &halt.cause;
+        let (reason, message) = match &halt.way {
+            Way::Stay => (Reason::RolloutFailed, cause.clone()),
+            Way::NotRecorded => {
+                claim.stance = Stance::Keep(Reason::Halted);
+                (Reason::RolloutFailed, cause.clone())
+            }
+            Way::Unknown => {
+                claim.stance = Stance::Keep(Reason::Halted);
+                (Reason::RolloutFailed, format!("{cause}; what was here before is not known any more, and not given back"))
+            }
+            Way::Nothing => {
+                claim.stance = Stance::Remove(Evidence::Failed);
+                self.restoring.insert(claim.name);
+                (Reason::RolledBack, format!("{cause}; taken out again"))
+            }
+            Way::Back(spec, revision) => {
+                (claim.stance, claim.revision) = (Stance::Apply(spec), Some(revision.as_str()));
+                self.restoring.insert(claim.name);
+                (Reason::RolledBack, format!("{cause}; given back what was here before"))
+            }
+            Way::Done => {
+                claim.stance = Stance::Keep(Reason::RolledBack);
+                (Reason::RolledBack, format!("{cause}; given back what was here before"))
+            }
+        };
+        self.told.insert(claim.name, Refusal::new(reason, message));
+    }
+
+    /// The claims that a plan changes something for, by their index.
+    fn movers(&self, template: &Value, plan: &Plan) -> Vec<usize> {
+        let items = |ledger: Option<&Ledger>, claim: &Claim<'_>| {
+            ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid)).map(|entry| entry.items.clone()).unwrap_or_default()
+        };
+        let moves = |claim: &Claim<'_>| {
+            let (before, after) = (items(self.ledger, claim), items(plan.ledger.as_ref(), claim));
+            before != after || after.keys().any(|key| key.get(template) != key.get(&plan.template))
+        };
+        let active = |claim: &Claim<'_>| matches!(claim.stance, Stance::Apply(_) | Stance::Remove(_));
+        let all: Vec<usize> = (0..self.claims.len()).filter(|index| active(&self.claims[*index])).collect();
+        let moving: Vec<usize> = all.iter().copied().filter(|index| moves(&self.claims[*index])).collect();
+        if moving.is_empty() { all } else { moving }
+    }
+
+    fn sidecar(&self, claim: &Claim<'_>) -> Option<&'a Arc<Sidecar>> {
+        self.known.iter().find(|sidecar| claim.uid == Some(sidecar.uid.as_str()))
+    }
+
+    /// Keeps a claim back, and says why.
+    fn hold_back(&mut self, index: usize, refusal: Refusal) {
+        let claim = &mut self.claims[index];
+        claim.stance = Stance::Keep(refusal.reason);
+        self.told.insert(claim.name, refusal);
+    }
+
+    /// Whether a plan may be carried out now. Whoever only gets another ledger does not replace his pods.
+    async fn admit(&mut self, template: &Value, plan: &Plan) -> Admission {
+        if plan.template == *template {
+            return Admission::Go;
+        }
+        let movers = self.movers(template, plan);
+        if self.only_plans(&movers, template, plan) {
+            return Admission::Again;
+        }
+        for index in &movers {
+            if let (Stance::Apply(_), Some(sidecar)) = (self.claims[*index].stance, self.sidecar(&self.claims[*index])) {
+                self.context.revisions.keep(&self.context.client, sidecar, &self.context.images).await;
+            }
+        }
+        self.ask(&movers)
+    }
+
+    /// Keeps back whoever only wants to know what would be changed.
+    fn only_plans(&mut self, movers: &[usize], template: &Value, plan: &Plan) -> bool {
+        let mut any = false;
+        for index in movers {
+            let claim = self.claims[*index];
+            let plans = |sidecar: &&Arc<Sidecar>| {
+                let rollout = sidecar.spec.as_ref().ok().and_then(|spec| spec.rollout.as_ref());
+                Settings::of(rollout).mode == RolloutMode::Plan
+            };
+            // A deletion takes out what was put in, whatever else was wanted.
+            if !matches!(claim.stance, Stance::Remove(Evidence::Deleting))
+                && self.sidecar(&claim).is_some_and(|sidecar| plans(&sidecar))
+            {
+                let message = summary(template, plan);
+                self.hold_back(*index, Refusal::new(Reason::Planned, message));
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn ask(&mut self, movers: &[usize]) -> Admission {
+        let (key, standing) = (&self.workload.key, &self.workload.standing);
+        let requests: Vec<Request<SidecarKey>> = movers
+            .iter()
+            .map(|index| {
+                let claim = &self.claims[*index];
+                let restoring = self.restoring.contains(claim.name);
+                let removing = restoring || matches!(claim.stance, Stance::Remove(_));
+                Request {
+                    sidecar: SidecarKey { namespace: key.namespace.clone(), name: claim.name.to_owned() },
+                    removing,
+                    at_once: removing && (restoring || standing.progress != Progress::Done),
+                }
+            })
+            .collect();
+        let flight = self.context.rollouts.flight(&self.workload);
+        let candidates = |sidecar: &SidecarKey| {
+            let sidecar = self.context.cache.sidecar(sidecar);
+            sidecar.map(|sidecar| rollout::candidates(self.context, &sidecar)).unwrap_or_default()
+        };
+        let answer = self.context.rollouts.waves().ask(key, &requests, &flight, candidates);
+        let Err(waits) = answer else { return Admission::Go };
+        let is_taken_out =
+            requests.iter().any(|request| request.removing && !waits.iter().any(|(who, _)| *who == request.sidecar));
+        let is_halted = waits.iter().any(|(_, wait)| matches!(wait, Wait::Halted(_)));
+        for (at, request) in requests.iter().enumerate() {
+            let index = movers[at];
+            let wait = waits.iter().find(|(who, _)| *who == request.sidecar).map(|(_, wait)| wait);
+            match wait {
+                Some(Wait::Halted(halt)) => {
+                    let message = format!("left as it is: the rollout was halted at {}: {}", halt.at.target, halt.cause);
+                    self.hold_back(index, Refusal::new(Reason::Halted, message));
+                }
+                // What is taken out, and what is not halted, does not wait for the rest.
+                Some(wait) if is_taken_out && !request.removing => {
+                    self.hold_back(index, Refusal::new(Reason::Queued, turn(wait)));
+                }
+                Some(wait) => drop(self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, turn(wait)))),
+                None if is_halted || is_taken_out => {}
+                None => {
+                    let message = "waits for its turn with another LogSidecar, so that its pods are replaced only once";
+                    self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, message));
+                }
+            }
+        }
+        if is_halted || is_taken_out { Admission::Again } else { Admission::Wait }
     }
 
     /// Somebody takes back what we put in: he is named, and not raced.
@@ -164,8 +412,23 @@ impl Look<'_> {
                 self.context.tell(&self.workload, &verdict.name, Reason::Contested, message.clone());
             }
         }
-        self.note_all(plan, &self.workload, Some(&Refusal::new(Reason::Contested, message)));
+        self.pass_over();
+        self.note_all(plan, &self.workload, Some(&Refusal::new(Reason::Contested, message)), false);
         Next::After(pause)
+    }
+
+    /// It cannot be tried first.
+    fn pass_over(&self) {
+        let mut waves = self.context.rollouts.waves();
+        self.known.iter().for_each(|sidecar| waves.pass_over(&sidecar.key, &self.workload.key));
+    }
+
+    /// What was allowed has not been done.
+    fn abandon(&self) {
+        let mut waves = self.context.rollouts.waves();
+        let begun = waves.flights(&self.workload.key).filter(|(_, flight)| !flight.written);
+        let begun: Vec<SidecarKey> = begun.map(|(sidecar, _)| sidecar.clone()).collect();
+        begun.iter().for_each(|sidecar| waves.abandon(sidecar, &self.workload.key));
     }
 
     /// What a newcomer asks for is refused: what the others ask for, above all to be taken out, does not wait for it.
@@ -175,15 +438,21 @@ impl Look<'_> {
         if others.len() == self.claims.len() {
             return;
         }
-        let rest = Look {
+        self.abandon();
+        let mut rest = Look {
             context: self.context,
             known: self.known,
             workload: self.workload.clone(),
             ledger: self.ledger,
-            claims: &others,
+            claims: others,
+            restoring: self.restoring.clone(),
+            told: BTreeMap::new(),
         };
         let plan = rest.plan(&self.workload, template, self.ledger);
         if plan.template == *template && plan.ledger.as_ref() == self.ledger {
+            return;
+        }
+        if !matches!(rest.admit(template, &plan).await, Admission::Go) {
             return;
         }
         match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
@@ -198,8 +467,15 @@ impl Look<'_> {
             images: &self.context.images,
             native_sidecars: self.context.native_sidecars,
         };
-        let subject = Subject { uid: Some(&workload.uid), template, ledger, owned: &workload.owned, setting };
-        plan::plan(&subject, self.claims)
+        let subject = Subject {
+            uid: Some(&workload.uid),
+            template,
+            ledger,
+            owned: &workload.owned,
+            broken: workload.standing.is_broken(),
+            setting,
+        };
+        plan::plan(&subject, &self.claims)
     }
 
     fn recall(&self, plan: &Plan, same_ledger: bool, state: &str) -> Option<Next> {
@@ -207,13 +483,13 @@ impl Look<'_> {
         match memories.get(&self.workload.uid)? {
             Memory::Settled(settled) if same_ledger && settled == state => {
                 drop(memories);
-                self.note_all(plan, &self.workload, None);
-                Some(Next::Await)
+                Some(self.settled(plan))
             }
             Memory::Refused(refused, refusal, at) if refused == state && at.elapsed() < REFUSED_FOR => {
                 let (refusal, wait) = (refusal.clone(), REFUSED_FOR.saturating_sub(at.elapsed()));
                 drop(memories);
-                self.note_all(plan, &self.workload, Some(&refusal));
+                self.pass_over();
+                self.note_all(plan, &self.workload, Some(&refusal), false);
                 Some(Next::After(wait))
             }
             Memory::Settled(_) | Memory::Refused(..) => None,
@@ -239,10 +515,12 @@ impl Look<'_> {
         } else {
             self.remember(Memory::Settled(state(&template, &again)));
         }
+        self.rollout_written();
         self.tell(plan);
-        self.note_all(plan, &answer, refusal.as_ref());
+        self.note_all(plan, &answer, refusal.as_ref(), true);
         self.context.cache.keep_answer(answer);
-        if dropped { Next::After(REFUSED_FOR) } else { Next::Await }
+        // The watch tells of most of what happens now, but not of how the sidecars are doing.
+        if dropped { Next::After(REFUSED_FOR) } else { Next::After(rollout::PROBE) }
     }
 
     fn failed(&self, plan: &Plan, error: apply::Error, state: String) -> Next {
@@ -260,23 +538,25 @@ impl Look<'_> {
             }
             apply::Error::Refused(refusal) => {
                 tracing::warn!(workload = %key, reason = %refusal.reason, "{refusal}");
-                self.note_all(plan, &self.workload, Some(&refusal));
+                self.abandon();
+                self.pass_over();
+                self.note_all(plan, &self.workload, Some(&refusal), false);
                 self.remember(Memory::Refused(state, refusal, tokio::time::Instant::now()));
                 Next::After(REFUSED_FOR)
             }
             apply::Error::Timeout | apply::Error::Failed(_) => {
                 tracing::warn!(workload = %key, reason = %Reason::Retrying, "{error}");
-                self.note_all(plan, &self.workload, Some(&Refusal::new(Reason::Retrying, error.to_string())));
+                self.note_all(plan, &self.workload, Some(&Refusal::new(Reason::Retrying, error.to_string())), false);
                 Next::Backoff
             }
         }
     }
 
     /// Notes the outcome for every `LogSidecar` of the namespace; `stopped` if the plan could not be carried out.
-    fn note_all(&self, plan: &Plan, workload: &Workload, stopped: Option<&Refusal>) {
+    fn note_all(&self, plan: &Plan, workload: &Workload, stopped: Option<&Refusal>, is_done: bool) {
         for sidecar in self.known {
             let verdict = plan.verdicts.iter().find(|verdict| verdict.uid.as_deref() == Some(sidecar.uid.as_str()));
-            let ledger = if stopped.is_some() { self.ledger } else { plan.ledger.as_ref() };
+            let ledger = if is_done && stopped.is_none() { plan.ledger.as_ref() } else { self.ledger };
             let injected = ledger.is_some_and(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).is_some());
             // A patch that is refused for what one asks for says nothing about another that has what it asks for already.
             let entry = |ledger: Option<&Ledger>| {
@@ -284,7 +564,9 @@ impl Look<'_> {
             };
             let untouched = injected && entry(self.ledger) == entry(plan.ledger.as_ref());
             let stopped = stopped.filter(|refusal| refusal.reason != Reason::Rejected || !untouched);
-            let outcome = verdict.and_then(|verdict| outcome(verdict, workload, injected, stopped));
+            let is_soaking = self.context.rollouts.waves().flights(&workload.key).any(|(key, _)| *key == sidecar.key);
+            let view = View { workload, injected, is_soaking, told: self.told.get(sidecar.key.name.as_str()) };
+            let outcome = verdict.and_then(|verdict| outcome(verdict, &view, stopped));
             self.context.note(sidecar, &workload.key, outcome);
         }
     }
@@ -338,21 +620,67 @@ fn is_complete(ledger: Option<&Ledger>, template: &Value) -> bool {
     })
 }
 
-fn outcome(verdict: &Verdict, workload: &Workload, injected: bool, stopped: Option<&Refusal>) -> Option<Outcome> {
-    let told = |refusal: &Refusal| Outcome { reason: refusal.reason, message: refusal.message.clone(), injected };
-    match (&verdict.result, stopped) {
-        (Err(refusal), _) | (Ok(Effect::Applied(_)), Some(refusal)) => Some(told(refusal)),
-        (Ok(Effect::Applied(warnings)), None) => {
-            let warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
-            Some(Outcome { reason: workload.rollout, message: warnings.join("; "), injected })
-        }
-        (Ok(Effect::Kept(Reason::ManagedByController)), _) => {
+/// What a workload looks like to one `LogSidecar`.
+struct View<'a> {
+    workload: &'a Workload,
+    injected: bool,
+    /// Whether it is under way.
+    is_soaking: bool,
+    /// What there is to tell instead of how the pods are doing.
+    told: Option<&'a Refusal>,
+}
+
+fn outcome(verdict: &Verdict, view: &View<'_>, stopped: Option<&Refusal>) -> Option<Outcome> {
+    let View { workload, injected, is_soaking, told } = *view;
+    let tell = |refusal: &Refusal| Outcome { reason: refusal.reason, message: refusal.message.clone(), injected };
+    match (&verdict.result, stopped, told) {
+        (Err(refusal), _, _) | (Ok(Effect::Applied(_)), Some(refusal), _) => Some(tell(refusal)),
+        (Ok(Effect::Kept(Reason::ManagedByController)), _, _) => {
             let owner = workload.controller.as_deref().unwrap_or("another controller");
             let message = format!("{owner} renders this workload and would revert the change: configure the sidecar there");
             Some(Outcome { reason: Reason::ManagedByController, message, injected })
         }
-        (Ok(Effect::Kept(reason)), _) => Some(Outcome::new(*reason, injected)),
-        (Ok(Effect::Removed), Some(refusal)) if injected => Some(told(refusal)),
-        (Ok(Effect::Removed | Effect::Orphaned), _) => None,
+        (Ok(Effect::Applied(_) | Effect::Kept(_)), _, Some(told)) => Some(tell(told)),
+        (Ok(Effect::Applied(warnings)), None, None) => {
+            let reason = match workload.standing.reason() {
+                Reason::Available if is_soaking && workload.standing.pods > 0 => Reason::Soaking,
+                reason => reason,
+            };
+            let told = Some(workload.standing.told()).filter(|told| !told.is_empty());
+            let messages: Vec<String> = told.into_iter().chain(warnings.iter().map(Warning::to_string)).collect();
+            Some(Outcome { reason, message: messages.join("; "), injected })
+        }
+        (Ok(Effect::Kept(reason)), _, None) => Some(Outcome::new(*reason, injected)),
+        (Ok(Effect::Removed), Some(refusal), _) if injected => Some(tell(refusal)),
+        (Ok(Effect::Removed), None, Some(told)) if injected || told.reason == Reason::RolledBack => Some(tell(told)),
+        (Ok(Effect::Removed | Effect::Orphaned), _, _) => None,
     }
+}
+
+/// Why it is not its turn.
+fn turn(wait: &Wait<WorkloadKey>) -> String {
+    match wait {
+        Wait::Halted(halt) => format!("halted at {}", halt.at.target),
+        Wait::Full(limit) => format!("waits for its turn: {limit} at a time"),
+        Wait::Canary(first) => {
+            let names: Vec<String> = first.iter().take(3).map(|key| key.target.to_string()).collect();
+            let more = if first.len() > 3 { format!(" and {} more", first.len() - 3) } else { String::new() };
+            format!("waits for the canary: {}{more}", names.join(", "))
+        }
+    }
+}
+
+/// What a plan would change, for people.
+fn summary(template: &Value, plan: &Plan) -> String {
+    let keys = |ledger: Option<&Ledger>| -> BTreeSet<Key> {
+        ledger.into_iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned()).collect()
+    };
+    let after = keys(plan.ledger.as_ref());
+    let told = after.iter().filter_map(|key| match (key.get(template), key.get(&plan.template)) {
+        (None, Some(_)) => Some(format!("+{key}")),
+        (Some(before), Some(after)) if before != after => Some(format!("~{key}")),
+        _ => None,
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { "it would be taken out".to_owned() } else { format!("would be changed: {}", told.join(", ")) }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Api, Client,
+    Api,
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -14,10 +14,11 @@ use super::{
     cache::{Sidecar, SidecarKey},
     context::Context,
     queue::Next,
+    rollout,
     workload::Workload,
 };
 use crate::{
-    api::{DeletionPolicy, FINALIZER, LogSidecar, MANAGER},
+    api::{DeletionPolicy, FINALIZER, LogSidecar, LogSidecarSpec, MANAGER},
     kind::Kind,
     plan::{
         Ledger,
@@ -26,6 +27,9 @@ use crate::{
     },
     status::{self, Subject},
 };
+
+/// How long to wait until the next look at what is still to be taken out.
+const STILL_THERE: Duration = Duration::from_secs(1);
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +65,7 @@ pub(super) async fn reconcile(context: &Context, key: &SidecarKey) -> Next {
 
 /// The finalizer goes on before the first workload is touched: from then on a deletion cannot be missed.
 async fn begin(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
-    let in_cluster = sidecar.spec.as_ref().is_ok_and(|spec| Kind::IN_CLUSTER.contains(&spec.target.kind));
-    if !in_cluster {
+    if sidecar.spec.is_err() || !is_supported(context, sidecar) {
         return report(context, sidecar).await;
     }
     let add = if sidecar.finalizers.is_empty() {
@@ -71,7 +74,7 @@ async fn begin(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         json!({"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER})
     };
     let object = patch(context, sidecar, add).await?;
-    if let Some(sidecar) = object.as_ref().and_then(Sidecar::observe) {
+    if let Some(sidecar) = object.as_ref().and_then(|object| Sidecar::observe(object, &context.images)) {
         context.sidecar_changed(sidecar);
     }
     Ok(Next::Await)
@@ -84,9 +87,12 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         return Ok(Next::After(Duration::from_millis(500)));
     }
     let spec = sidecar.spec.as_ref();
+    let rollout = rollout::status(context, sidecar);
     let subject = Subject {
         generation: sidecar.generation,
-        kind: spec.map_or_else(|_| Kind::default(), |spec| spec.target.kind),
+        kind: spec.map_or("", |spec| &spec.target.kind),
+        is_supported: is_supported(context, sidecar),
+        rollout: &rollout,
         target: spec.ok().and_then(|spec| spec.target.name.as_deref()),
         suspended: spec.is_ok_and(|spec| spec.suspend),
         deleting: sidecar.phase == Phase::Deleting,
@@ -96,7 +102,11 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
     if status == sidecar.status {
         return Ok(Next::Await);
     }
-    let patch = json!({"status": status});
+    let mut patch = json!({"status": status});
+    if status.rollout.halted_at.is_none() {
+        // What a merge patch does not mention stays.
+        patch["status"]["rollout"]["haltedAt"] = Value::Null;
+    }
     let api: Api<LogSidecar> = Api::namespaced(context.client.clone(), &sidecar.key.namespace);
     // A merge patch replaces lists as a whole, so conditions and targets are exactly those of `status`.
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -106,6 +116,12 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Next::Await),
         Err(error) => Err(Error::Api(error)),
     }
+}
+
+/// Whether the controller acts on the kind that is meant. Of what it cannot read, it does not say otherwise.
+fn is_supported(context: &Context, sidecar: &Sidecar) -> bool {
+    let meant = |spec: &LogSidecarSpec| context.kinds.meant_by(spec.target.api_group.as_deref(), &spec.target.kind).is_some();
+    sidecar.spec.as_ref().map_or(true, meant)
 }
 
 /// Takes everything out, makes sure of it, lets go.
@@ -120,11 +136,12 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         .map(|workload| workload.key.clone())
         .collect();
     if !keys.is_empty() {
-        keys.into_iter().for_each(|key| context.workloads.add(key));
+        let waiting = context.rollouts.waves().waiting(&sidecar.key);
+        keys.into_iter().filter(|key| !waiting.contains(key)).for_each(|key| context.workloads.add(key));
         report(context, sidecar).await?;
-        return Ok(Next::Backoff);
+        return Ok(Next::After(STILL_THERE));
     }
-    if is_in_cluster(&context.client, sidecar).await? {
+    if is_in_cluster(context, sidecar).await? {
         return Ok(Next::Backoff);
     }
     let Some(index) = sidecar.finalizers.iter().position(|name| name == FINALIZER) else { return Ok(Next::Await) };
@@ -154,13 +171,18 @@ fn holds(workload: &Workload, sidecar: &Sidecar) -> bool {
 }
 
 /// Asks the API server, not the cache.
-async fn is_in_cluster(client: &Client, sidecar: &Sidecar) -> Result<bool, Error> {
-    for kind in Kind::IN_CLUSTER {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &sidecar.key.namespace, &kind.resource());
+async fn is_in_cluster(context: &Context, sidecar: &Sidecar) -> Result<bool, Error> {
+    for kind in context.kinds.in_cluster() {
+        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &sidecar.key.namespace, &kind.resource());
         let mut params = ListParams::default().limit(500);
         loop {
             let page = tokio::time::timeout(TIMEOUT, api.list(&params)).await;
-            let page = page.map_err(|_| Error::Timeout)?.map_err(Error::Api)?;
+            let page = match page.map_err(|_| Error::Timeout)? {
+                Ok(page) => page,
+                // Of a custom resource that is not served (any more) there is none.
+                Err(kube::Error::Api(status)) if status.code == 404 && matches!(kind, Kind::Custom(_)) => break,
+                Err(error) => return Err(Error::Api(error)),
+            };
             let held = |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| holds(&workload, sidecar));
             if page.items.iter().any(held) {
                 return Ok(true);

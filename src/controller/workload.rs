@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::{ResourceExt, api::DynamicObject};
-use serde_json::Value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ManagedFieldsEntry};
+use kube::{ResourceExt, api::DynamicObject, core::Selector};
+use serde_json::{Value, json};
 
 use super::packed::Packed;
 use crate::{
-    api::{LEDGER_ANNOTATION, MANAGER, Reason},
+    api::{LEDGER_ANNOTATION, MANAGER},
     kind::Kind,
     plan::{self, Ledger, Owned, claim::Known},
+    rollout::progress::Standing,
     status::Target,
 };
 
@@ -50,9 +51,10 @@ pub(super) struct Workload {
     pub controller: Option<String>,
     /// The field manager, other than ours, that last wrote the template, and when.
     pub last_writer: Option<Writer>,
-    /// How its pods are doing: [`Reason::Available`], [`Reason::RollingOut`], [`Reason::Paused`] or
-    /// [`Reason::RolloutFailed`].
-    pub rollout: Reason,
+    /// Which pods are its own, as a list of them takes it.
+    pub selector: Box<str>,
+    /// How its pods are doing.
+    pub standing: Standing,
 }
 
 impl Workload {
@@ -72,7 +74,8 @@ impl Workload {
             owned: Owned::read(object.managed_fields(), kind.template()),
             controller: owner.map(|owner| format!("{} {}", owner.kind, owner.name)),
             last_writer: last_writer(object.managed_fields(), kind.template()),
-            rollout: rollout(metadata.generation.unwrap_or_default(), &object.data),
+            selector: selector(&object.data, template).into(),
+            standing: standing(kind, object),
         })
     }
 
@@ -93,11 +96,34 @@ impl Workload {
     }
 }
 
+/// `spec.selector`, or what labels the pods have where there is none.
+fn selector(object: &Value, template: &Value) -> String {
+    let written = serde_json::from_value::<LabelSelector>(object["spec"]["selector"].clone()).ok();
+    let written = written.filter(|selector| *selector != LabelSelector::default());
+    let labels = || LabelSelector {
+        match_labels: serde_json::from_value(template["metadata"]["labels"].clone()).ok(),
+        match_expressions: None,
+    };
+    let selector = Selector::try_from(written.unwrap_or_else(labels));
+    selector.map(|selector| selector.to_string()).unwrap_or_default()
+}
+
+/// The metadata of an object are in another place than the rest.
+fn standing(kind: Kind, object: &DynamicObject) -> Standing {
+    let part = |field: &str| object.data.get(field).cloned().unwrap_or_default();
+    let mut spec = part("spec");
+    // The template says nothing about it, and is most of the object.
+    spec.as_object_mut().into_iter().for_each(|spec| drop(spec.remove("template")));
+    let generation = json!({"generation": object.metadata.generation});
+    Standing::of(kind, &json!({"metadata": generation, "spec": spec, "status": part("status")}))
+}
+
 /// A field manager, and the second in which it last wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Writer {
     pub manager: Box<str>,
-    at: i64,
+    /// In seconds since 1970, by the clock of the API server.
+    pub at: i64,
 }
 
 /// Who wrote the template last, apart from us. Whoever only takes something away does not show.
@@ -112,30 +138,6 @@ fn last_writer(managed_fields: &[ManagedFieldsEntry], template: &str) -> Option<
         Some(Writer { manager: manager.into(), at: entry.time.as_ref()?.0.as_second() })
     };
     managed_fields.iter().filter_map(writer).max_by_key(|writer| writer.at)
-}
-
-/// How a Deployment is doing. Done means observed, and updated = replicas = available: `Available=True` alone also holds for a
-/// paused one, and while the old pods still run.
-fn rollout(generation: i64, object: &Value) -> Reason {
-    let number = |pointer: &str, default: i64| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(default);
-    if object.pointer("/spec/paused") == Some(&Value::Bool(true)) {
-        return Reason::Paused;
-    }
-    if number("/status/observedGeneration", 0) < generation {
-        return Reason::RollingOut;
-    }
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let stuck = |condition: &Value| condition["type"] == "Progressing" && condition["status"] == "False";
-    if conditions.into_iter().flatten().any(stuck) {
-        return Reason::RolloutFailed;
-    }
-    let wanted = number("/spec/replicas", 1);
-    let count = |field: &str| number(&format!("/status/{field}"), 0);
-    if count("updatedReplicas") == wanted && count("replicas") == wanted && count("availableReplicas") == wanted {
-        Reason::Available
-    } else {
-        Reason::RollingOut
-    }
 }
 
 #[cfg(test)]
@@ -157,32 +159,5 @@ mod tests {
         let last = last_writer(&entries, "/spec/template").expect("two have written");
         assert_eq!((&*last.manager, last.at), ("operator", 1_767_225_602));
         assert_eq!(last_writer(&entries[2..], "/spec/template"), None);
-    }
-
-    #[test]
-    fn a_rollout_is_done_when_all_pods_are_new_and_available() {
-        let table = [
-            (
-                json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}}),
-                Reason::Available,
-            ),
-            (
-                json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}}),
-                Reason::RollingOut,
-            ),
-            (
-                json!({"spec": {"replicas": 2}, "status": {"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2}}),
-                Reason::RollingOut,
-            ),
-            (json!({"spec": {"replicas": 0}, "status": {"observedGeneration": 3}}), Reason::Available),
-            (json!({"spec": {"paused": true}, "status": {"observedGeneration": 3, "availableReplicas": 1}}), Reason::Paused),
-            (
-                json!({"spec": {}, "status": {"observedGeneration": 3, "conditions": [{"type": "Progressing", "status": "False"}]}}),
-                Reason::RolloutFailed,
-            ),
-        ];
-        for (object, expected) in table {
-            assert_eq!(rollout(3, &object), expected, "{object}");
-        }
     }
 }

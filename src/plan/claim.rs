@@ -19,6 +19,8 @@ pub struct Known<'a> {
     pub uid: Option<&'a str>,
     /// Its age: of two, the one with the smaller value is older. Absent in a file.
     pub created: Option<&'a str>,
+    /// The revision of its spec, where that matters: not in a file.
+    pub revision: Option<&'a str>,
     /// Its spec; `None` if this program cannot read it.
     pub spec: Option<&'a LogSidecarSpec>,
     /// What its deletion means, which has to be known even of an object that cannot be read otherwise.
@@ -56,6 +58,8 @@ pub struct Claim<'a> {
     pub name: &'a str,
     /// Its uid; absent in a file.
     pub uid: Option<&'a str>,
+    /// The revision of its spec, where that matters.
+    pub revision: Option<&'a str>,
     /// What it wants.
     pub stance: Stance<'a>,
 }
@@ -84,6 +88,8 @@ pub enum Evidence {
     Unmatched,
     /// The cache has no such `LogSidecar`: to be confirmed likewise.
     Missing,
+    /// Its rollout has failed at this workload, which had nothing of it before.
+    Failed,
 }
 
 /// What every `LogSidecar` that concerns a workload wants of it; the older ones first.
@@ -98,14 +104,19 @@ pub fn claims<'a>(workload: Labelled<'_>, known: &[Known<'a>], ledger: Option<&'
             // What a manifest holds is for the manifest to take out; without a cluster, manifests are all there is.
             let injected = entry.is_some_and(|entry| entry.origin == Origin::Controller || known.uid.is_none());
             let stance = stance(workload, known, injected)?;
-            Some(Claim { name: known.name, uid: known.uid, stance })
+            Some(Claim { name: known.name, uid: known.uid, revision: known.revision, stance })
         })
         .collect();
     let entries = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
     for entry in entries {
         // An entry without uid came with a manifest, which may well be applied before its LogSidecar.
         if entry.uid.is_some() && !known.iter().any(|known| entry.is_of(known.name, known.uid)) {
-            claims.push(Claim { name: &entry.name, uid: entry.uid.as_deref(), stance: Stance::Remove(Evidence::Missing) });
+            claims.push(Claim {
+                name: &entry.name,
+                uid: entry.uid.as_deref(),
+                revision: None,
+                stance: Stance::Remove(Evidence::Missing),
+            });
         }
     }
     claims
@@ -140,7 +151,7 @@ fn stance<'a>(workload: Labelled<'_>, known: &Known<'a>, injected: bool) -> Opti
 /// Whether a target means that workload. A selector that the API server would refuse matches nothing.
 #[must_use]
 pub fn matches(target: &Target, workload: Labelled<'_>) -> bool {
-    if target.kind != workload.kind {
+    if !workload.kind.is_meant_by(target.api_group.as_deref(), &target.kind) {
         return false;
     }
     match (&target.name, &target.selector) {

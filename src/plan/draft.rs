@@ -41,7 +41,7 @@ impl Draft<'_> {
         for (index, held) in order {
             handed_over.extend(held.lost.iter().cloned());
             let result = self.settle(&held);
-            let Claim { name, uid, stance: _ } = held.claim;
+            let Claim { name, uid, revision: _, stance: _ } = held.claim;
             verdicts.insert(index, Verdict { name: name.to_owned(), uid: uid.map(str::to_owned), result });
         }
         let (template, blank, left) = self.template();
@@ -95,6 +95,11 @@ impl Draft<'_> {
         // What another `LogSidecar` put in and this one uses belongs to both, so that it stays until the last of them goes.
         // What a ledger only says to be ours does not become ours by that.
         let shared = self.wanted.iter().filter(|(key, _)| planned.uses.contains(key) && self.ours.contains(key));
+        let items: BTreeMap<Key, String> =
+            planned.items.iter().chain(shared).map(|(key, item)| (key.clone(), digest(key, item))).collect();
+        // Another revision that puts in the same things is no reason to write anything.
+        let same = held.entry.filter(|entry| entry.items == items);
+        let revision = held.claim.revision.filter(|_| held.origin == Origin::Controller);
         let entry = Entry {
             name: name.to_owned(),
             // The entry of a manifest stays as the manifest has it: whoever applies that again finds nothing changed.
@@ -104,7 +109,13 @@ impl Draft<'_> {
             },
             origin: held.origin,
             renderer: sidecar::RENDERER,
-            items: planned.items.iter().chain(shared).map(|(key, item)| (key.clone(), digest(key, item))).collect(),
+            revision: same.map_or_else(|| revision.map(str::to_owned), |entry| entry.revision.clone()),
+            previous: same.map_or_else(
+                || held.entry.filter(|_| revision.is_some()).map(|entry| entry.revision.clone().unwrap_or_default()),
+                |entry| entry.previous.clone(),
+            ),
+            broken: same.map_or(revision.is_some() && self.subject.broken, |entry| entry.broken),
+            items,
         };
         let mut ledger = Ledger::new(self.subject.uid);
         ledger.sidecars = self.entries.iter().chain([&entry]).cloned().collect();

@@ -188,6 +188,9 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
                 uid: known.uid.map(str::to_owned),
                 origin: Origin::Controller,
                 renderer: sidecar::RENDERER,
+                revision: None,
+                previous: None,
+                broken: false,
                 items,
             });
         }

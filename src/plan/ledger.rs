@@ -49,6 +49,15 @@ pub struct Entry {
     pub origin: Origin,
     /// The version of the renderer that made the items; an upgrade of the program alone changes no template.
     pub renderer: u32,
+    /// The revision of the `LogSidecar` that made them; absent in a file. See [`crate::rollout::revision`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The revision that was there before, if there was one: what a failed rollout gives back. Empty if nobody knows which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Whether the workload did badly before this revision came: that it does so afterwards says nothing then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken: bool,
     /// The items, each with the digest of its normal form.
     pub items: BTreeMap<Key, String>,
 }

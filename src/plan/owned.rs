@@ -53,6 +53,12 @@ impl Owned {
         !self.items.is_empty() && created.zip(self.at).is_some_and(|(created, at)| created.as_second() <= at)
     }
 
+    /// When we last wrote, in seconds since 1970 by the clock of the API server.
+    #[must_use]
+    pub const fn written_at(&self) -> Option<i64> {
+        self.at
+    }
+
     /// Whether an item is still the one that we put in, changed as it may be.
     ///
     /// Whoever applies a volume of his own under the name of ours changes its source and leaves us the list key.

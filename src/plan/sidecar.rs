@@ -37,24 +37,25 @@ pub(super) struct Contribution {
 pub(super) fn container_key(name: &str, spec: &LogSidecarSpec) -> Key {
     let sidecar = spec.sidecar.as_ref();
     let name = sidecar.and_then(|sidecar| sidecar.container.as_ref()?.name()).unwrap_or(name).to_owned();
-    match placement(sidecar) {
+    match placement(spec) {
         Placement::Native => Key::InitContainer(name),
         Placement::Container => Key::Container(name),
     }
 }
 
-/// No sidecar at all means `tail`.
-fn shipper(sidecar: Option<&Sidecar>) -> Option<Tail> {
-    match sidecar {
+/// The shipper that a spec asks for, if it is not a container of the user's own. No sidecar at all means `tail`.
+#[must_use]
+pub fn shipper(spec: &LogSidecarSpec) -> Option<Tail> {
+    match &spec.sidecar {
         None => Some(Tail {}),
         Some(sidecar) => sidecar.tail.clone(),
     }
 }
 
 /// A default that depends on the spec alone, so that no server upgrade ever changes a template.
-fn placement(sidecar: Option<&Sidecar>) -> Placement {
-    let default = if shipper(sidecar).is_some() { Placement::Native } else { Placement::Container };
-    sidecar.and_then(|sidecar| sidecar.placement).unwrap_or(default)
+fn placement(spec: &LogSidecarSpec) -> Placement {
+    let default = if shipper(spec).is_some() { Placement::Native } else { Placement::Container };
+    spec.sidecar.as_ref().and_then(|sidecar| sidecar.placement).unwrap_or(default)
 }
 
 /// The container that writes the files of one entry.
@@ -97,7 +98,7 @@ pub(super) fn items(
 ) -> Result<Contribution, Refusal> {
     let sidecar = spec.sidecar.as_ref();
     let key = container_key(name, spec);
-    let native = placement(sidecar) == Placement::Native;
+    let native = placement(spec) == Placement::Native;
     if native && !setting.native_sidecars {
         return Err(Refusal::new(
             Reason::ServerTooOld,
@@ -128,7 +129,7 @@ pub(super) fn items(
             writers.push(writer);
         }
     }
-    let mut container = match shipper(sidecar) {
+    let mut container = match shipper(spec) {
         Some(Tail {}) => {
             let writers: Vec<&str> = writers.iter().map(String::as_str).collect();
             let (context, advice) = user::security_context(&pod, &writers);

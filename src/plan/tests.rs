@@ -29,11 +29,14 @@ impl World {
 
     fn plan(&self, claims: &[(&str, Stance<'_>)]) -> Plan {
         let claims: Vec<Claim<'_>> =
-            claims.iter().map(|(name, stance)| Claim { name, uid: Some(name), stance: *stance }).collect();
+            claims.iter().map(|(name, stance)| Claim { name, uid: Some(name), revision: None, stance: *stance }).collect();
         let images = Images::default();
         let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
         let ledger = self.ledger.as_ref();
-        plan(&Subject { uid: Some(UID), template: &self.template, ledger, owned: &Owned::default(), setting }, &claims)
+        plan(
+            &Subject { uid: Some(UID), template: &self.template, ledger, owned: &Owned::default(), broken: false, setting },
+            &claims,
+        )
     }
 
     /// Carries a plan out, the ledger by way of its text.
@@ -504,8 +507,15 @@ fn a_mount_that_the_owner_makes_his_own_is_his() {
     let key = Key::Mount { container: "app".into(), path: "/l".into() };
     let owned = Owned::of([(key, &mine[0])]);
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
-    let subject = Subject { uid: Some(UID), template: &world.template, ledger: world.ledger.as_ref(), owned: &owned, setting };
-    let claim = Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&one) };
+    let subject = Subject {
+        uid: Some(UID),
+        template: &world.template,
+        ledger: world.ledger.as_ref(),
+        owned: &owned,
+        broken: false,
+        setting,
+    };
+    let claim = Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&one) };
     let plan = plan(&subject, &[claim]);
     assert_eq!(plan.template["spec"]["containers"][0]["volumeMounts"], mine);
     assert_eq!(plan.template["spec"]["containers"][1]["volumeMounts"], mine);
@@ -538,6 +548,7 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
         name,
         uid: Some(name),
         created: Some(created),
+        revision: None,
         spec: Some(&spec),
         deletion: DeletionPolicy::Remove,
         phase: Phase::Deleting,
@@ -562,9 +573,10 @@ fn a_workload_that_was_restored_with_its_log_sidecar_is_taken_over_and_let_go() 
     let images = Images::default();
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
     let ledger = world.ledger.as_ref();
-    let subject = Subject { uid: Some(UID), template: &world.template, ledger, owned: &Owned::default(), setting };
-    let now = Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&one) };
-    let before = Claim { name: "one", uid: Some("before"), stance: Stance::Remove(Evidence::Missing) };
+    let subject =
+        Subject { uid: Some(UID), template: &world.template, ledger, owned: &Owned::default(), broken: false, setting };
+    let now = Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&one) };
+    let before = Claim { name: "one", uid: Some("before"), revision: None, stance: Stance::Remove(Evidence::Missing) };
     let plan = plan(&subject, &[now, before]);
     assert_eq!(plan.template, world.template);
     assert_eq!(plan.ledger.as_ref().expect("a ledger").sidecars.len(), 1);
@@ -653,8 +665,8 @@ fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
     let owned = Owned::of(keys.filter_map(|key| key.get(&world.template).map(|item| (key, item))));
     let images = Images::default();
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
-    let subject = Subject { uid: Some(UID), template: &world.template, ledger: None, owned: &owned, setting };
-    let plan = plan(&subject, &[Claim { name: "one", uid: Some("one"), stance: Stance::Apply(&wrong) }]);
+    let subject = Subject { uid: Some(UID), template: &world.template, ledger: None, owned: &owned, broken: false, setting };
+    let plan = plan(&subject, &[Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&wrong) }]);
     assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNotFound);
     assert_eq!(plan.template, world.template);
 }

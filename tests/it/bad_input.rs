@@ -106,7 +106,7 @@ const TARGET: &[Edit] = &[
     (
         "kind: Deployment",
         "kind: Rollout",
-        "8: spec.target.kind: must be \"Deployment\" or \"StatefulSet\" or \"DaemonSet\" or \"ReplicaSet\" or \"ReplicationController\" or \"CronJob\" or \"Job\" or \"Pod\" or \"PodTemplate\", not \"Rollout\"",
+        "8: spec.target.kind: kind must be one of Deployment, StatefulSet, DaemonSet, CronJob, ReplicaSet, ReplicationController, Job, Pod, PodTemplate; for any other write its apiGroup, too",
     ),
     (
         "kind: Deployment",

@@ -65,6 +65,11 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
         ("logsidecars".to_owned(), verbs(&["get", "list", "watch", "patch"])),
         ("logsidecars/status".to_owned(), verbs(&["patch"])),
         ("deployments".to_owned(), verbs(&["get", "list", "watch", "patch"])),
+        ("statefulsets".to_owned(), verbs(&["get", "list", "watch", "patch"])),
+        ("daemonsets".to_owned(), verbs(&["get", "list", "watch", "patch"])),
+        ("cronjobs".to_owned(), verbs(&["get", "list", "watch", "patch"])),
+        ("controllerrevisions".to_owned(), verbs(&["get", "list", "create", "delete"])),
+        ("pods".to_owned(), verbs(&["list"])),
         ("events".to_owned(), verbs(&["create", "patch"])),
     ]);
     assert_eq!(may, expected);

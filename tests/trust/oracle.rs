@@ -14,6 +14,7 @@ use logsidecar::{
         self, Effect, Ledger, Owned, Setting, Subject,
         claim::{Known, Labelled, Phase, claims},
     },
+    rollout::revision,
     shipper::Images,
 };
 use serde_json::Value;
@@ -49,6 +50,8 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
         .collect();
     let uids: Vec<String> = sidecars.iter().map(|sidecar| sidecar.uid().unwrap_or_default()).collect();
     let names: Vec<String> = sidecars.iter().map(ResourceExt::name_any).collect();
+    let images = Images::default();
+    let revisions: Vec<String> = sidecars.iter().map(|sidecar| revision(&sidecar.spec, &images)).collect();
     let known: Vec<Known<'_>> = sidecars
         .iter()
         .enumerate()
@@ -56,6 +59,7 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
             name: &names[at],
             uid: Some(&uids[at]),
             created: Some(&created[at]),
+            revision: Some(&revisions[at]),
             spec: Some(&sidecar.spec),
             deletion: sidecar.spec.deletion_policy,
             phase: Phase::Live,
@@ -66,9 +70,8 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
     let labels = workload.metadata.labels.as_ref().unwrap_or(&empty);
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&uid)));
     let claims = claims(Labelled { kind: Kind::Deployment, name: &name, labels }, &known, seen.as_ref());
-    let images = Images::default();
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
-    let subject = Subject { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, setting };
+    let subject = Subject { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, broken: false, setting };
     let plan = plan::plan(&subject, &claims);
     if plan.template != *template || plan.ledger != written {
         return Some(format!("Deployment {name} is not as planned"));

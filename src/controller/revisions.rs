@@ -1,0 +1,113 @@
+//! What LogSidecars asked for before: one `ControllerRevision` for each revision that was ever written to a workload, owned by its
+//! `LogSidecar`, so that a failed rollout can give back what was there.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::{
+    api::apps::v1::ControllerRevision,
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, runtime::RawExtension},
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+};
+use serde_json::json;
+
+use super::{apply::TIMEOUT, cache::Sidecar};
+use crate::{
+    api::{LogSidecarSpec, PartialContainer, SIDECAR_LABEL},
+    plan::shipper_of,
+    shipper::Images,
+};
+
+/// How many revisions of a `LogSidecar` are kept.
+const KEPT: usize = 10;
+
+/// Which revisions are known to be kept.
+#[derive(Debug, Default)]
+pub(super) struct Revisions(Mutex<HashSet<String>>);
+
+fn name(sidecar: &Sidecar, revision: &str) -> String {
+    format!("{}-{revision}", sidecar.key.name)
+}
+
+impl Revisions {
+    /// Keeps what a `LogSidecar` asks for now. Without it, all that is lost is the way back from the next revision.
+    pub async fn keep(&self, client: &Client, sidecar: &Sidecar, images: &Images) {
+        let known = format!("{} {}", sidecar.uid, sidecar.revision);
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&known) {
+            return;
+        }
+        let Ok(spec) = &sidecar.spec else { return };
+        let api: Api<ControllerRevision> = Api::namespaced(client.clone(), &sidecar.key.namespace);
+        let revision = snapshot(sidecar, spec, images);
+        let kept = tokio::time::timeout(TIMEOUT, api.create(&PostParams::default(), &revision)).await;
+        match kept {
+            Ok(Ok(_)) => prune(&api, sidecar).await,
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
+            Ok(Err(error)) => {
+                tracing::warn!(sidecar = %sidecar.key, "this revision cannot be kept, and not be given back later: {error}");
+                return;
+            }
+            Err(_) => return,
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(known);
+    }
+}
+
+/// What a revision of a `LogSidecar` asked for.
+pub(super) async fn get(client: &Client, sidecar: &Sidecar, revision: &str) -> Option<LogSidecarSpec> {
+    // It comes from an annotation that anybody may edit.
+    if revision.is_empty() || !revision.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let api: Api<ControllerRevision> = Api::namespaced(client.clone(), &sidecar.key.namespace);
+    let kept = tokio::time::timeout(TIMEOUT, api.get(&name(sidecar, revision))).await.ok()?.ok()?;
+    let is_its = kept.metadata.owner_references.iter().flatten().any(|owner| owner.uid == sidecar.uid);
+    serde_json::from_value(kept.data.0.get("spec")?.clone()).ok().filter(|_| is_its)
+}
+
+fn snapshot(sidecar: &Sidecar, spec: &LogSidecarSpec, images: &Images) -> ControllerRevision {
+    let mut spec = spec.clone();
+    // The default of today may be another tomorrow.
+    if shipper_of(&spec).is_some() {
+        let written = spec.sidecar.get_or_insert_default();
+        if written.container.is_none() {
+            written.tail.get_or_insert_default();
+        }
+        let PartialContainer(container) = written.container.get_or_insert_with(|| PartialContainer(serde_json::Map::new()));
+        container.entry("image").or_insert_with(|| images.tail.clone().into());
+    }
+    ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name(sidecar, &sidecar.revision)),
+            labels: Some([(SIDECAR_LABEL.to_owned(), sidecar.key.name.clone())].into()),
+            owner_references: Some(vec![OwnerReference {
+                api_version: "logsidecar.dev/v1alpha1".to_owned(),
+                kind: "LogSidecar".to_owned(),
+                name: sidecar.key.name.clone(),
+                uid: sidecar.uid.clone(),
+                controller: Some(true),
+                block_owner_deletion: None,
+            }]),
+            ..ObjectMeta::default()
+        },
+        revision: Some(sidecar.generation),
+        data: RawExtension(json!({"spec": spec})),
+    }
+}
+
+/// Deletes all but the newest.
+async fn prune(api: &Api<ControllerRevision>, sidecar: &Sidecar) {
+    let params = ListParams::default().labels(&format!("{SIDECAR_LABEL}={}", sidecar.key.name));
+    let Ok(Ok(kept)) = tokio::time::timeout(TIMEOUT, api.list(&params)).await else { return };
+    let mut kept = kept.items;
+    kept.retain(|kept| kept.metadata.owner_references.iter().flatten().any(|owner| owner.uid == sidecar.uid));
+    kept.sort_by_key(|kept| std::cmp::Reverse((kept.revision, kept.metadata.creation_timestamp.clone())));
+    for old in kept.iter().skip(KEPT).filter_map(|old| old.metadata.name.as_deref()) {
+        drop(tokio::time::timeout(TIMEOUT, api.delete(old, &DeleteParams::default())).await);
+    }
+}

@@ -1,0 +1,32 @@
+//! Rolling out safely, as far as it can be decided without a cluster: how a workload is doing, how its sidecar is doing, and who
+//! may be changed next. Pure: times are milliseconds that the caller has measured.
+//!
+//! * [`settings`]: `spec.rollout`, parsed
+//! * [`progress`]: the status of a workload → is its rollout done?
+//! * [`health`]: its pods → does the sidecar run?
+//! * [`waves`]: who may start, who has to wait, what halts everything
+//!
+//! What is known after a restart of the controller is in the status of the `LogSidecar` (a rollout that was halted, a canary that
+//! has succeeded), in the ledgers (which revision a workload has, and had before) and in the cluster itself (what is under way).
+
+pub mod health;
+pub mod progress;
+pub mod settings;
+pub mod waves;
+
+use serde_json::json;
+
+use crate::{
+    api::{LogSidecarSpec, Tail},
+    plan::{fingerprint, shipper_of},
+    shipper::Images,
+};
+
+/// A hash of everything in a spec and in the program's configuration that decides what is put into templates. What else a spec
+/// says (who is meant, how many at a time) makes no new revision.
+#[must_use]
+pub fn revision(spec: &LogSidecarSpec, images: &Images) -> String {
+    // Only the image that is used: a new default for one shipper is nothing to the users of another.
+    let image = shipper_of(spec).map(|Tail {}| &images.tail);
+    fingerprint(&json!([spec.logs, spec.sidecar, image]))
+}

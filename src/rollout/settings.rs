@@ -1,0 +1,112 @@
+//! `spec.rollout`, parsed once.
+
+use k8s_openapi::{
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+    jiff::SignedDuration,
+};
+
+use crate::api::{Canary, OnFailure, Rollout, RolloutMode};
+
+/// How many workloads of a `LogSidecar` roll at a time, unless it says otherwise.
+const AT_A_TIME: usize = 5;
+
+/// How long a sidecar has to run, in milliseconds, unless the `LogSidecar` says otherwise. Measured: one that crashes after 12 s
+/// has made its Deployment available after 3 s.
+const SOAK: u64 = 15_000;
+
+/// How a `LogSidecar` rolls out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    at_a_time: AtATime,
+    /// How long the sidecar has to run before a workload counts as done, in milliseconds.
+    pub soak: u64,
+    /// Who goes first.
+    pub canary: Canaries,
+    /// What happens to the workload at which it fails.
+    pub on_failure: OnFailure,
+    /// Whether anything is changed.
+    pub mode: RolloutMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtATime {
+    Count(usize),
+    Percent(usize),
+}
+
+/// Who goes first.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Canaries {
+    /// So many.
+    Count(usize),
+    /// Those with these labels.
+    Selected(LabelSelector),
+}
+
+impl Settings {
+    /// Reads what the API server has checked; what is absent has its default.
+    #[must_use]
+    pub fn of(rollout: Option<&Rollout>) -> Self {
+        let rollout = rollout.cloned().unwrap_or_default();
+        Self {
+            at_a_time: at_a_time(rollout.max_concurrent.as_ref()),
+            soak: rollout.soak.as_deref().and_then(milliseconds).unwrap_or(SOAK),
+            canary: match rollout.canary {
+                Some(Canary { selector: Some(selector), .. }) => Canaries::Selected(selector),
+                Some(Canary { count: Some(count), .. }) => Canaries::Count(count.try_into().unwrap_or(usize::MAX)),
+                Some(Canary { count: None, selector: None }) | None => Canaries::Count(1),
+            },
+            on_failure: rollout.on_failure,
+            mode: rollout.mode,
+        }
+    }
+
+    /// How many of so many workloads may roll at a time. A share is rounded down, but never to none.
+    #[must_use]
+    pub fn limit(&self, matched: usize) -> usize {
+        match self.at_a_time {
+            AtATime::Count(count) => count.max(1),
+            AtATime::Percent(percent) => (matched * percent / 100).max(1),
+        }
+    }
+}
+
+fn at_a_time(written: Option<&IntOrString>) -> AtATime {
+    match written {
+        Some(IntOrString::Int(count)) => AtATime::Count(usize::try_from(*count).unwrap_or(1)),
+        Some(IntOrString::String(share)) => {
+            let percent = share.strip_suffix('%').and_then(|percent| percent.parse().ok()).map(AtATime::Percent);
+            percent.or_else(|| share.parse().ok().map(AtATime::Count)).unwrap_or(AtATime::Count(AT_A_TIME))
+        }
+        None => AtATime::Count(AT_A_TIME),
+    }
+}
+
+fn milliseconds(text: &str) -> Option<u64> {
+    text.parse::<SignedDuration>().ok()?.as_millis().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn settings(rollout: Value) -> Settings {
+        Settings::of(Some(&serde_json::from_value(rollout).expect("a rollout")))
+    }
+
+    #[test]
+    fn numbers_shares_and_durations_are_read() {
+        assert_eq!(settings(json!({})), Settings::of(None));
+        let limits =
+            |written: Value| [0, 9, 100, 305].map(|matched| settings(json!({"maxConcurrent": written})).limit(matched));
+        assert_eq!(Settings::of(None).limit(300), 5);
+        assert_eq!(limits(json!(3)), [3, 3, 3, 3]);
+        assert_eq!(limits(json!("3")), [3, 3, 3, 3]);
+        assert_eq!(limits(json!("10%")), [1, 1, 10, 30]);
+        assert_eq!(limits(json!("100%")), [1, 9, 100, 305]);
+        for (text, expected) in [("15s", 15_000), ("1m30s", 90_000), ("500ms", 500), ("2h", 7_200_000), ("0s", 0)] {
+            assert_eq!(settings(json!({"soak": text})).soak, expected, "{text}");
+        }
+    }
+}

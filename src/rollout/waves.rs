@@ -1,0 +1,700 @@
+//! Who may be changed next: one allocator for all LogSidecars, so that however many workers ask, and however far the cache is
+//! behind, no more workloads are under way than each `LogSidecar` allows.
+//!
+//! A *wave* is the rollout of one `LogSidecar`. A workload that is being changed for it is a *flight*: from the moment that the
+//! change is allowed, before it is written, until all pods have it and their sidecars have run for a while. `S` names
+//! LogSidecars, `W` workloads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::Stage;
+
+/// All waves.
+#[derive(Debug)]
+pub struct Waves<S, W>(BTreeMap<S, Wave<W>>);
+
+#[derive(Debug)]
+struct Wave<W> {
+    revision: String,
+    generation: i64,
+    limit: usize,
+    phase: Phase<W>,
+    flights: BTreeMap<W, Flight>,
+    /// Those that have been told to wait, and whether something is to be taken out of them.
+    waiting: BTreeMap<W, bool>,
+    /// Those of them that have been told to ask again.
+    woken: BTreeSet<W>,
+    /// At which the try before failed: what mends the sidecar has to reach it first.
+    failed: Option<W>,
+}
+
+#[derive(Debug)]
+enum Phase<W> {
+    /// `chosen` is empty before the first has asked.
+    Canary {
+        chosen: BTreeSet<W>,
+        passed: BTreeSet<W>,
+        unfit: BTreeSet<W>,
+    },
+    Rolling,
+    Halted(Halt<W>),
+}
+
+impl<W> Phase<W> {
+    const fn new() -> Self {
+        Self::Canary { chosen: BTreeSet::new(), passed: BTreeSet::new(), unfit: BTreeSet::new() }
+    }
+}
+
+/// What has halted a wave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt<W> {
+    /// Where.
+    pub at: W,
+    /// Why.
+    pub cause: String,
+    /// What was under way then and failed later.
+    pub also: BTreeSet<W>,
+    /// Whether that has been written down: nothing is to be restored before.
+    pub recorded: bool,
+}
+
+/// A workload on its way.
+#[allow(clippy::struct_excessive_bools, reason = "each says something else, and no two exclude each other")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// For which revision.
+    pub revision: String,
+    /// Whether something is taken out. That never fails.
+    pub removing: bool,
+    /// Whether its pods are being replaced: those of a paused Deployment are not.
+    pub counts: bool,
+    /// Whether the change has been written.
+    pub written: bool,
+    /// Whether the workload did badly before.
+    pub broken: bool,
+    /// When it began, or last made progress.
+    pub since: u64,
+    /// How many pods were new and available then.
+    pub step: (u32, u32),
+    /// Since when all sidecars run.
+    pub healthy: Option<u64>,
+    /// When the pods were last looked at.
+    pub probed: Option<u64>,
+}
+
+/// What somebody wants to do to a workload for one `LogSidecar`.
+#[derive(Clone, Debug)]
+pub struct Request<S> {
+    /// For whom.
+    pub sidecar: S,
+    /// Whether it is taken out.
+    pub removing: bool,
+    /// Whether it does not have to wait for others: what is taken out of a workload that does badly anyway.
+    pub at_once: bool,
+}
+
+/// What is known of a workload that may go first.
+#[allow(clippy::struct_excessive_bools, reason = "each says something else, and no two exclude each other")]
+#[derive(Clone, Debug)]
+pub struct Candidate<W> {
+    /// Which one.
+    pub workload: W,
+    /// Whether it has the revision already, and pods: it was first before this program started, and may have been harmed by it.
+    pub has_it: bool,
+    /// Whether what becomes of it says anything: it has pods, and they are available.
+    pub is_telling: bool,
+    /// Whether it stops completely when it is changed: others are tried before it.
+    pub recreates: bool,
+    /// Whether the selector of canaries means it.
+    pub is_selected: bool,
+}
+
+/// Why a workload has to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wait<W> {
+    /// The rollout has been halted.
+    Halted(Halt<W>),
+    /// These go first.
+    Canary(Vec<W>),
+    /// So many are under way already.
+    Full(usize),
+}
+
+/// What was known before this program started.
+#[derive(Clone, Debug)]
+pub struct Memory<W> {
+    /// The revision that it is about.
+    pub revision: String,
+    /// The generation that it is about.
+    pub generation: i64,
+    /// How far it had come.
+    pub stage: Stage,
+    /// At which it was halted.
+    pub halted: Option<(W, String)>,
+}
+
+impl<S, W> Default for Waves<S, W> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
+    /// Makes sure that the wave of a `LogSidecar` is about its current spec. Another revision begins with canaries; of one that was
+    /// halted, so does any change of the spec.
+    pub fn revise(&mut self, sidecar: &S, revision: &str, generation: i64, memory: impl FnOnce() -> Memory<W>) {
+        let wave = self.0.entry(sidecar.clone()).or_insert_with(|| Wave::remembered(memory()));
+        let is_halted = matches!(wave.phase, Phase::Halted(_));
+        if wave.revision == revision && (!is_halted || wave.generation == generation) {
+            wave.generation = generation;
+            return;
+        }
+        if let Phase::Halted(halt) = &wave.phase {
+            wave.failed = Some(halt.at.clone());
+        }
+        (wave.revision, wave.generation) = (revision.to_owned(), generation);
+        wave.phase = Phase::new();
+        wave.waiting.clear();
+        wave.woken.clear();
+    }
+
+    /// Sets how many may be under way.
+    pub fn allow(&mut self, sidecar: &S, limit: usize) {
+        if let Some(wave) = self.0.get_mut(sidecar) {
+            wave.limit = limit;
+        }
+    }
+
+    /// Asks for a workload to be changed, for all of these at once: either all allow it, and it is under way from now on, or nothing
+    /// happens. `candidates` is asked when canaries are to be chosen.
+    ///
+    /// # Errors
+    /// For each that does not allow it, why.
+    pub fn ask(
+        &mut self,
+        workload: &W,
+        requests: &[Request<S>],
+        flight: &Flight,
+        mut candidates: impl FnMut(&S) -> (Vec<Candidate<W>>, usize),
+    ) -> Result<(), Vec<(S, Wait<W>)>> {
+        let mut waits = Vec::new();
+        for request in requests {
+            let Some(wave) = self.0.get_mut(&request.sidecar) else { continue };
+            if !request.removing {
+                wave.choose(|| candidates(&request.sidecar));
+            }
+            if let Some(wait) = wave.objection(workload, request.removing, request.at_once || !flight.counts) {
+                wave.woken.remove(workload);
+                wave.waiting.insert(workload.clone(), request.removing);
+                waits.push((request.sidecar.clone(), wait));
+            }
+        }
+        if !waits.is_empty() {
+            return Err(waits);
+        }
+        for request in requests {
+            let Some(wave) = self.0.get_mut(&request.sidecar) else { continue };
+            let (revision, removing) = (wave.revision.clone(), request.removing);
+            wave.begin(workload, Flight { revision, removing, ..flight.clone() });
+        }
+        Ok(())
+    }
+
+    /// Notes that a workload is under way although nobody asked: it was when this program started, or is a canary that has what is
+    /// asked for already.
+    pub fn find(&mut self, sidecar: &S, workload: &W, flight: &Flight) {
+        if let Some(wave) = self.0.get_mut(sidecar)
+            && !wave.flights.contains_key(workload)
+        {
+            let revision = if flight.revision.is_empty() { wave.revision.clone() } else { flight.revision.clone() };
+            wave.begin(workload, Flight { revision, ..flight.clone() });
+        }
+    }
+
+    /// What a workload is under way for.
+    pub fn flights<'a>(&'a self, workload: &W) -> impl Iterator<Item = (&'a S, &'a Flight)> + use<'a, S, W> {
+        let workload = workload.clone();
+        self.0.iter().filter_map(move |(sidecar, wave)| Some((sidecar, wave.flights.get(&workload)?)))
+    }
+
+    /// Changes what is known of a flight.
+    pub fn update(&mut self, sidecar: &S, workload: &W, change: impl FnOnce(&mut Flight)) {
+        if let Some(flight) = self.0.get_mut(sidecar).and_then(|wave| wave.flights.get_mut(workload)) {
+            change(flight);
+        }
+    }
+
+    /// A flight has ended well.
+    pub fn finish(&mut self, sidecar: &S, workload: &W) {
+        let Some(wave) = self.0.get_mut(sidecar) else { return };
+        let Some(flight) = wave.flights.remove(workload) else { return };
+        if flight.removing || flight.revision != wave.revision {
+            return;
+        }
+        if wave.failed.as_ref() == Some(workload) {
+            wave.failed = None;
+        }
+        if let Phase::Canary { chosen, passed, .. } = &mut wave.phase
+            && chosen.contains(workload)
+        {
+            passed.insert(workload.clone());
+        }
+        wave.promote();
+    }
+
+    /// A flight has ended badly. Says whether that halts the wave: what is taken out, and what was put in for another revision, does
+    /// not; nor does another failure of one that is halted.
+    pub fn fail(&mut self, sidecar: &S, workload: &W, cause: &str) -> bool {
+        let Some(wave) = self.0.get_mut(sidecar) else { return false };
+        let Some(flight) = wave.flights.remove(workload) else { return false };
+        if flight.removing || flight.revision != wave.revision {
+            return false;
+        }
+        if let Phase::Halted(halt) = &mut wave.phase {
+            halt.also.insert(workload.clone());
+            return false;
+        }
+        let (at, cause) = (workload.clone(), cause.to_owned());
+        wave.phase = Phase::Halted(Halt { at, cause, also: BTreeSet::new(), recorded: false });
+        true
+    }
+
+    /// What was allowed was not done, or the workload is gone.
+    pub fn abandon(&mut self, sidecar: &S, workload: &W) {
+        if let Some(wave) = self.0.get_mut(sidecar) {
+            wave.flights.remove(workload);
+        }
+    }
+
+    /// A workload cannot be a canary: it is refused, or not meant any more.
+    pub fn pass_over(&mut self, sidecar: &S, workload: &W) {
+        let Some(wave) = self.0.get_mut(sidecar) else { return };
+        if let Phase::Canary { chosen, unfit, .. } = &mut wave.phase {
+            if chosen.remove(workload) {
+                unfit.insert(workload.clone());
+            }
+            if chosen.is_empty() {
+                // Whoever asks next is chosen from those that are left.
+                wave.woken.clear();
+            }
+            wave.promote();
+        }
+    }
+
+    /// A workload is gone.
+    pub fn gone(&mut self, workload: &W) {
+        let all: Vec<S> = self.0.keys().cloned().collect();
+        for sidecar in all {
+            self.pass_over(&sidecar, workload);
+            if let Some(wave) = self.0.get_mut(&sidecar) {
+                wave.flights.remove(workload);
+                wave.waiting.remove(workload);
+                wave.woken.remove(workload);
+            }
+        }
+    }
+
+    /// A workload has been looked at: if it was told to ask again and did not take its turn, that is the next one's.
+    pub fn looked_at(&mut self, workload: &W) {
+        for wave in self.0.values_mut() {
+            wave.woken.remove(workload);
+        }
+    }
+
+    /// Whether a workload is to be tried first, and has not been yet.
+    #[must_use]
+    pub fn is_due_canary(&self, sidecar: &S, workload: &W) -> bool {
+        self.0.get(sidecar).is_some_and(|wave| match &wave.phase {
+            Phase::Canary { chosen, passed, .. } => chosen.contains(workload) && !passed.contains(workload),
+            Phase::Rolling | Phase::Halted(_) => false,
+        })
+    }
+
+    /// What has halted a wave.
+    #[must_use]
+    pub fn halt(&self, sidecar: &S) -> Option<&Halt<W>> {
+        match &self.0.get(sidecar)?.phase {
+            Phase::Halted(halt) => Some(halt),
+            Phase::Canary { .. } | Phase::Rolling => None,
+        }
+    }
+
+    /// That a wave has been halted is written down.
+    pub fn recorded(&mut self, sidecar: &S, revision: &str) {
+        if let Some(wave) = self.0.get_mut(sidecar)
+            && wave.revision == revision
+            && let Phase::Halted(halt) = &mut wave.phase
+        {
+            halt.recorded = true;
+        }
+    }
+
+    /// How far a wave has come, for those who start after us: revision, generation, stage, how many are under way.
+    #[must_use]
+    pub fn state(&self, sidecar: &S) -> Option<(&str, i64, Stage, usize)> {
+        let wave = self.0.get(sidecar)?;
+        let stage = match wave.phase {
+            Phase::Canary { .. } => Stage::Canary,
+            Phase::Rolling => Stage::Rolling,
+            Phase::Halted(_) => Stage::Halted,
+        };
+        Some((&wave.revision, wave.generation, stage, wave.under_way()))
+    }
+
+    /// Who waits for his turn, or has been told that it has come.
+    #[must_use]
+    pub fn waiting(&self, sidecar: &S) -> BTreeSet<W> {
+        let wave = self.0.get(sidecar);
+        wave.into_iter().flat_map(|wave| wave.waiting.keys().chain(&wave.woken)).cloned().collect()
+    }
+
+    /// How many workloads are under way, for all LogSidecars.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.0.values().map(|wave| wave.flights.len()).sum()
+    }
+
+    /// Who may ask again now. Each is named once, and has to be looked at.
+    pub fn wake(&mut self) -> Vec<W> {
+        self.0.values_mut().flat_map(Wave::wake).collect()
+    }
+
+    /// A `LogSidecar` is gone; what is under way for it still is.
+    pub fn forget(&mut self, sidecar: &S) {
+        if self.0.get(sidecar).is_some_and(|wave| wave.flights.is_empty()) {
+            self.0.remove(sidecar);
+        }
+    }
+}
+
+impl<W: Clone + Ord> Wave<W> {
+    fn remembered(memory: Memory<W>) -> Self {
+        let phase = match (memory.stage, memory.halted) {
+            (Stage::Halted, Some((at, cause))) => Phase::Halted(Halt { at, cause, also: BTreeSet::new(), recorded: true }),
+            (Stage::Rolling, _) => Phase::Rolling,
+            (Stage::Canary | Stage::Halted, _) => Phase::new(),
+        };
+        Self {
+            revision: memory.revision,
+            generation: memory.generation,
+            limit: 1,
+            phase,
+            flights: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            woken: BTreeSet::new(),
+            failed: None,
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.flights.values().filter(|flight| flight.counts).count()
+    }
+
+    fn begin(&mut self, workload: &W, flight: Flight) {
+        self.waiting.remove(workload);
+        self.woken.remove(workload);
+        self.flights.insert(workload.clone(), flight);
+    }
+
+    fn choose(&mut self, candidates: impl FnOnce() -> (Vec<Candidate<W>>, usize)) {
+        let Phase::Canary { chosen, unfit, .. } = &mut self.phase else { return };
+        if !chosen.is_empty() {
+            return;
+        }
+        let (mut all, count) = candidates();
+        let failed = self.failed.as_ref();
+        all.retain(|one| !unfit.contains(&one.workload) && (one.is_telling || one.has_it || failed == Some(&one.workload)));
+        all.sort_by_key(|one| (failed != Some(&one.workload), !one.has_it, one.recreates, one.workload.clone()));
+        let selected = all.iter().filter(|one| one.is_selected || failed == Some(&one.workload));
+        let mut first: BTreeSet<W> = selected.map(|one| one.workload.clone()).collect();
+        if first.is_empty() {
+            // No selector, or it means nobody.
+            first = all.iter().take(count).map(|one| one.workload.clone()).collect();
+        }
+        if first.is_empty() {
+            self.phase = Phase::Rolling;
+        } else {
+            self.waiting.extend(first.iter().map(|workload| (workload.clone(), false)));
+            *chosen = first;
+        }
+    }
+
+    /// Whoever is under way already keeps his place, but waits for the canaries like all others if it is for another revision.
+    fn objection(&self, workload: &W, removing: bool, needs_no_place: bool) -> Option<Wait<W>> {
+        if !removing {
+            match &self.phase {
+                Phase::Halted(halt) => return Some(Wait::Halted(halt.clone())),
+                Phase::Canary { chosen, .. } if !chosen.contains(workload) => {
+                    return Some(Wait::Canary(chosen.iter().cloned().collect()));
+                }
+                Phase::Canary { .. } | Phase::Rolling => {}
+            }
+        }
+        let has_place = self.flights.get(workload).is_some_and(|flight| flight.counts);
+        (!needs_no_place && !has_place && self.under_way() >= self.limit).then_some(Wait::Full(self.limit))
+    }
+
+    /// Ends the time of the canaries, when all have succeeded.
+    fn promote(&mut self) {
+        if let Phase::Canary { chosen, passed, .. } = &self.phase
+            && !chosen.is_empty()
+            && chosen.is_subset(passed)
+        {
+            self.phase = Phase::Rolling;
+        }
+    }
+
+    fn wake(&mut self) -> Vec<W> {
+        let free = self.limit.saturating_sub(self.under_way() + self.woken.len());
+        let may = |workload: &W| match &self.phase {
+            Phase::Rolling => true,
+            Phase::Canary { chosen, .. } => chosen.is_empty() || chosen.contains(workload),
+            Phase::Halted(_) => false,
+        };
+        let ready = self.waiting.iter().filter(|(workload, removing)| **removing || may(workload));
+        let next: Vec<W> = ready.take(free).map(|(workload, _)| workload.clone()).collect();
+        for workload in &next {
+            self.waiting.remove(workload);
+            self.woken.insert(workload.clone());
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Test = Waves<u8, u8>;
+
+    const FLIGHT: Flight = Flight {
+        revision: String::new(),
+        removing: false,
+        counts: true,
+        written: true,
+        broken: false,
+        since: 0,
+        step: (0, 0),
+        healthy: None,
+        probed: None,
+    };
+
+    fn memory(stage: Stage) -> Memory<u8> {
+        let halted = (stage == Stage::Halted).then(|| (3, "it crashed".to_owned()));
+        Memory { revision: "one".into(), generation: 1, stage, halted }
+    }
+
+    fn waves(stage: Stage, limit: usize) -> Test {
+        let mut waves = Test::default();
+        waves.revise(&0, "one", 1, || memory(stage));
+        waves.allow(&0, limit);
+        waves
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `ask` wants it")]
+    fn candidates(_: &u8) -> (Vec<Candidate<u8>>, usize) {
+        let candidate = |workload| Candidate {
+            workload,
+            has_it: false,
+            is_telling: workload > 1,
+            recreates: workload == 2,
+            is_selected: false,
+        };
+        ((0..10).map(candidate).collect(), 1)
+    }
+
+    fn put(waves: &mut Test, workload: u8) -> Result<(), Vec<(u8, Wait<u8>)>> {
+        waves.ask(&workload, &[Request { sidecar: 0, removing: false, at_once: false }], &FLIGHT, candidates)
+    }
+
+    fn take(waves: &mut Test, workload: u8, at_once: bool) -> bool {
+        waves.ask(&workload, &[Request { sidecar: 0, removing: true, at_once }], &FLIGHT, candidates).is_ok()
+    }
+
+    fn halt(at: u8) -> Halt<u8> {
+        Halt { at, cause: "it crashed".into(), also: BTreeSet::new(), recorded: false }
+    }
+
+    #[test]
+    fn a_canary_goes_first_and_the_others_when_it_has_succeeded() {
+        let mut waves = waves(Stage::Canary, 2);
+        // 0 and 1 say nothing, 2 would stop completely.
+        assert_eq!(put(&mut waves, 0), Err(vec![(0, Wait::Canary(vec![3]))]));
+        assert_eq!(waves.wake(), [3]);
+        assert_eq!(put(&mut waves, 3), Ok(()));
+        waves.looked_at(&3);
+        assert_eq!((put(&mut waves, 5).is_err(), waves.wake()), (true, vec![]));
+        waves.finish(&0, &3);
+        assert_eq!(waves.wake(), [0, 5]);
+        assert_eq!((put(&mut waves, 5), put(&mut waves, 0)), (Ok(()), Ok(())));
+        assert_eq!(put(&mut waves, 6), Err(vec![(0, Wait::Full(2))]));
+        waves.finish(&0, &5);
+        assert_eq!(waves.wake(), [6]);
+        assert_eq!(waves.wake(), [] as [u8; 0]);
+    }
+
+    #[test]
+    fn a_canary_that_cannot_be_served_is_passed_over() {
+        let mut waves = waves(Stage::Canary, 2);
+        assert!(put(&mut waves, 5).is_err());
+        assert_eq!(waves.wake(), [3]);
+        waves.pass_over(&0, &3);
+        assert_eq!(waves.wake(), [5]);
+        assert_eq!(put(&mut waves, 5), Err(vec![(0, Wait::Canary(vec![4]))]));
+        let mut tried = Vec::new();
+        while let Err(waits) = put(&mut waves, 0) {
+            let [(0, Wait::Canary(first))] = waits.as_slice() else { panic!("{waits:?}") };
+            tried.extend_from_slice(first);
+            waves.pass_over(&0, &first[0]);
+        }
+        // The one that would stop completely is the last; when nobody is left, all may start.
+        assert_eq!(tried, [4, 5, 6, 7, 8, 9, 2]);
+        assert_eq!(waves.state(&0).map(|state| state.2), Some(Stage::Rolling));
+    }
+
+    #[test]
+    fn the_first_failure_halts_and_a_change_of_the_spec_begins_with_what_failed() {
+        let mut waves = waves(Stage::Rolling, 3);
+        assert_eq!((put(&mut waves, 7), put(&mut waves, 8)), (Ok(()), Ok(())));
+        assert!(waves.fail(&0, &7, "it crashed"));
+        assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Halted(halt(7)))]));
+        assert!(!waves.fail(&0, &8, "it crashed, too"));
+        assert_eq!(waves.halt(&0).map(|halt| &halt.also), Some(&BTreeSet::from([8])));
+        // Taking out is not halted.
+        assert!(take(&mut waves, 7, true));
+        waves.finish(&0, &7);
+        // The same revision and generation: still halted.
+        waves.revise(&0, "one", 1, || memory(Stage::Rolling));
+        assert!(put(&mut waves, 9).is_err());
+        waves.revise(&0, "one", 2, || memory(Stage::Rolling));
+        assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![7]))]));
+    }
+
+    #[test]
+    fn what_was_known_before_a_restart_is_still_known() {
+        let halted = waves(Stage::Halted, 1);
+        assert_eq!(halted.halt(&0), Some(&Halt { recorded: true, ..halt(3) }));
+        assert_eq!(put(&mut waves(Stage::Rolling, 1), 9), Ok(()));
+        assert_eq!(put(&mut waves(Stage::Canary, 1), 9), Err(vec![(0, Wait::Canary(vec![3]))]));
+        let mut waves = waves(Stage::Rolling, 1);
+        waves.revise(&0, "two", 2, || memory(Stage::Rolling));
+        assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![3]))]));
+    }
+
+    #[test]
+    fn a_workload_takes_a_place_in_every_wave_that_changes_it_or_in_none() {
+        let mut waves = waves(Stage::Rolling, 1);
+        waves.revise(&1, "one", 1, || memory(Stage::Rolling));
+        waves.allow(&1, 1);
+        assert_eq!(put(&mut waves, 4), Ok(()));
+        let both = [0, 1].map(|sidecar| Request { sidecar, removing: false, at_once: false });
+        assert_eq!(waves.ask(&5, &both, &FLIGHT, candidates), Err(vec![(0, Wait::Full(1))]));
+        assert_eq!(waves.state(&1).map(|state| state.3), Some(0));
+        waves.finish(&0, &4);
+        assert_eq!(waves.wake(), [5]);
+        assert_eq!(waves.ask(&5, &both, &FLIGHT, candidates), Ok(()));
+        assert_eq!(waves.flights(&5).count(), 2);
+    }
+
+    #[test]
+    fn an_old_flight_says_nothing_about_a_new_revision() {
+        let mut waves = waves(Stage::Rolling, 2);
+        assert_eq!(put(&mut waves, 4), Ok(()));
+        waves.revise(&0, "two", 2, || memory(Stage::Rolling));
+        assert!(!waves.fail(&0, &4, "it crashed"));
+        assert_eq!(waves.halt(&0), None);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u8),
+        Take(u8),
+        Finish(u8),
+        Fail(u8),
+        Gone(u8),
+        Revise(u8),
+        Wake,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let one = prop_oneof![
+            6 => (0..10u8).prop_map(Step::Put),
+            1 => (0..10u8).prop_map(Step::Take),
+            4 => (0..10u8).prop_map(Step::Finish),
+            1 => (0..10u8).prop_map(Step::Fail),
+            1 => (0..10u8).prop_map(Step::Gone),
+            1 => (0..4u8).prop_map(Step::Revise),
+            4 => Just(Step::Wake),
+        ];
+        prop::collection::vec(one, 0..60)
+    }
+
+    proptest! {
+        /// Never more than allowed; nothing goes in while halted, or before the canaries; whoever is told to ask again was waiting,
+        /// and whoever waits is told when there is room.
+        #[test]
+        fn no_more_than_allowed_are_ever_under_way(steps in steps(), limit in 1..4usize) {
+            let mut waves = waves(Stage::Canary, limit);
+            let mut generation = 1;
+            for step in steps {
+                match step {
+                    Step::Put(workload) => {
+                        let halted = waves.halt(&0).is_some();
+                        let went = put(&mut waves, workload).is_ok();
+                        prop_assert!(!(halted && went));
+                        if waves.state(&0).expect("a wave").2 == Stage::Canary && went {
+                            prop_assert!(waves.is_due_canary(&0, &workload) || limit == 0);
+                        }
+                    }
+                    Step::Take(workload) => drop(take(&mut waves, workload, false)),
+                    Step::Finish(workload) => waves.finish(&0, &workload),
+                    Step::Fail(workload) => drop(waves.fail(&0, &workload, "it crashed")),
+                    Step::Gone(workload) => waves.gone(&workload),
+                    Step::Revise(revision) => {
+                        generation += 1;
+                        waves.revise(&0, &format!("{revision}"), generation, || memory(Stage::Canary));
+                    }
+                    Step::Wake => {
+                        for workload in waves.wake() {
+                            drop(put(&mut waves, workload));
+                            waves.looked_at(&workload);
+                        }
+                    }
+                }
+                prop_assert!(waves.state(&0).expect("a wave").3 <= limit);
+            }
+        }
+
+        /// However workloads come and go, all get their turn in the end.
+        #[test]
+        fn everybody_gets_his_turn(steps in steps(), limit in 1..4usize) {
+            let mut waves = waves(Stage::Canary, limit);
+            let mut done = BTreeSet::new();
+            for step in steps {
+                match step {
+                    Step::Put(workload) => drop(put(&mut waves, workload)),
+                    Step::Finish(workload) => waves.finish(&0, &workload),
+                    Step::Gone(workload) => waves.gone(&workload),
+                    Step::Wake | Step::Take(_) | Step::Fail(_) | Step::Revise(_) => {}
+                }
+            }
+            // As the controller does it: each is looked at once, then whoever is told to.
+            let mut queue: Vec<u8> = (0..10).collect();
+            while let Some(workload) = queue.pop() {
+                let is_under_way = waves.flights(&workload).next().is_some();
+                if !done.contains(&workload) && (is_under_way || put(&mut waves, workload).is_ok()) {
+                    waves.finish(&0, &workload);
+                    done.insert(workload);
+                } else if done.contains(&workload) && waves.is_due_canary(&0, &workload) {
+                    waves.find(&0, &workload, &FLIGHT);
+                    waves.finish(&0, &workload);
+                }
+                waves.looked_at(&workload);
+                queue.extend(waves.wake());
+            }
+            prop_assert_eq!(done.len(), 10);
+        }
+    }
+}
