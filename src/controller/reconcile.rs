@@ -378,11 +378,10 @@ impl<'a> Look<'a> {
                     let message = format!("left as it is: the rollout was halted at {}: {}", halt.at.target, halt.cause);
                     self.hold_back(index, Refusal::new(Reason::Halted, message));
                 }
-                // What is taken out, and what is not halted, does not wait for the rest.
-                Some(wait) if is_taken_out && !request.removing => {
-                    self.hold_back(index, Refusal::new(Reason::Queued, turn(wait)));
-                }
-                Some(wait) => drop(self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, turn(wait)))),
+                // What is taken out, and what is not halted, does not wait for the rest. What it waits for changes with time: status
+                // has the words.
+                Some(_) if is_taken_out && !request.removing => self.hold_back(index, Refusal::new(Reason::Queued, "")),
+                Some(_) => drop(self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, ""))),
                 None if is_halted || is_taken_out => {}
                 None => {
                     let message = "waits for its turn with another LogSidecar, so that its pods are replaced only once";
@@ -654,19 +653,6 @@ fn outcome(verdict: &Verdict, view: &View<'_>, stopped: Option<&Refusal>) -> Opt
         (Ok(Effect::Removed), Some(refusal), _) if injected => Some(tell(refusal)),
         (Ok(Effect::Removed), None, Some(told)) if injected || told.reason == Reason::RolledBack => Some(tell(told)),
         (Ok(Effect::Removed | Effect::Orphaned), _, _) => None,
-    }
-}
-
-/// Why it is not its turn.
-fn turn(wait: &Wait<WorkloadKey>) -> String {
-    match wait {
-        Wait::Halted(halt) => format!("halted at {}", halt.at.target),
-        Wait::Full(limit) => format!("waits for its turn: {limit} at a time"),
-        Wait::Canary(first) => {
-            let names: Vec<String> = first.iter().take(3).map(|key| key.target.to_string()).collect();
-            let more = if first.len() > 3 { format!(" and {} more", first.len() - 3) } else { String::new() };
-            format!("waits for the canary: {}{more}", names.join(", "))
-        }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
         health::{self, Health, health},
         progress::Progress,
         settings::{Canaries, Settings},
-        waves::{self, Candidate, Flight, Memory},
+        waves::{self, Candidate, Flight, Memory, Wait},
     },
     status::Target,
 };
@@ -144,6 +144,20 @@ pub(super) fn status(context: &Context, sidecar: &Sidecar) -> RolloutStatus {
     RolloutStatus { revision: revision.to_owned(), generation, stage, under_way, halted_at }
 }
 
+/// What those wait for whose turn has not come, in a sentence.
+pub(super) fn turn(context: &Context, sidecar: &Sidecar) -> String {
+    match context.rollouts.waves().turn(&sidecar.key) {
+        None => String::new(),
+        Some(Wait::Halted(halt)) => format!("halted at {}", halt.at.target),
+        Some(Wait::Full(limit)) => format!("waits for its turn: {limit} at a time"),
+        Some(Wait::Canary(first)) => {
+            let names: Vec<String> = first.iter().take(3).map(|key| key.target.to_string()).collect();
+            let more = if first.len() > 3 { format!(" and {} more", first.len() - 3) } else { String::new() };
+            format!("waits for the canary: {}{more}", names.join(", "))
+        }
+    }
+}
+
 /// Who may go first, and how many do.
 pub(super) fn candidates(context: &Context, sidecar: &Sidecar) -> (Vec<Candidate<WorkloadKey>>, usize) {
     let Ok(spec) = &sidecar.spec else { return (Vec::new(), 0) };
@@ -166,6 +180,7 @@ pub(super) fn candidates(context: &Context, sidecar: &Sidecar) -> (Vec<Candidate
             workload: workload.key.clone(),
             has_it: workload.standing.pods > 0 && !matches!(workload.standing.progress, Progress::Held(_)) && has_it(),
             is_telling: workload.standing.is_telling(),
+            is_ready: workload.standing.progress == Progress::Done,
             recreates: workload.standing.recreates,
             is_selected,
         })

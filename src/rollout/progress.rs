@@ -107,10 +107,10 @@ impl Standing {
         matches!(self.progress, Progress::Stuck(_) | Progress::Degraded)
     }
 
-    /// Whether what becomes of it says anything about a sidecar.
+    /// Whether what becomes of it says anything about a sidecar: it has pods, and they are available or on their way.
     #[must_use]
     pub fn is_telling(&self) -> bool {
-        self.progress == Progress::Done && self.pods > 0
+        matches!(self.progress, Progress::Done | Progress::Moving) && self.pods > 0
     }
 }
 
