@@ -18,6 +18,8 @@ mod packed;
 mod queue;
 mod reconcile;
 mod sidecar;
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody looks before the first write yet"))]
+pub(crate) mod surroundings;
 mod workload;
 
 use std::{

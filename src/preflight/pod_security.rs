@@ -105,8 +105,8 @@ fn baseline(container: &Value, pod: &Value) -> Vec<(&'static str, String)> {
     };
     demand(context["privileged"] != true, "securityContext.privileged", "write false");
     demand(context["windowsOptions"]["hostProcess"] != true, "securityContext.windowsOptions.hostProcess", "write false");
-    let ports: Vec<String> =
-        list(container, "ports").map(|port| &port["hostPort"]).filter(is_set).map(Value::to_string).collect();
+    let ports = list(container, "ports").filter_map(|port| port["hostPort"].as_i64()).filter(|port| *port != 0);
+    let ports: Vec<String> = ports.map(|port| port.to_string()).collect();
     demand(ports.is_empty(), "ports[].hostPort", &format!("leave out {}", ports.join(", ")));
     demand(
         is_one_of(&context["appArmorProfile"]["type"], &PROFILES),
@@ -166,10 +166,6 @@ fn restricted(container: &Value, pod: &Value) -> Vec<(&'static str, String)> {
 /// Absent counts as one of them.
 fn is_one_of(value: &Value, allowed: &[&str]) -> bool {
     value.is_null() || value.as_str().is_some_and(|value| allowed.contains(&value))
-}
-
-fn is_set(port: &&Value) -> bool {
-    port.as_i64().is_some_and(|port| port != 0)
 }
 
 fn added<'a>(context: &'a Value, allowed: &[&str]) -> Vec<&'a str> {

@@ -74,12 +74,14 @@ pub(super) fn messages(case: &Case) -> Vec<String> {
 
 /// A pod with one container.
 pub(super) fn app(resources: Value) -> Value {
-    json!({"spec": {"containers": [{"name": "app", "image": "app:1", "resources": resources}]}})
+    let mut container = json!({"name": "app", "image": "app:1"});
+    container["resources"] = resources;
+    json!({"spec": {"containers": [container]}})
 }
 
 /// A native sidecar.
 pub(super) fn sidecar(resources: Value) -> Value {
-    sidecar_with(json!({"resources": resources}))
+    sidecar_with(Value::Object(serde_json::Map::from_iter([("resources".to_owned(), resources)])))
 }
 
 pub(super) fn sidecar_with(mut fields: Value) -> Value {
@@ -99,7 +101,7 @@ pub(super) fn quota(hard: &Value, used: &Value) -> Value {
     json!({"metadata": {"name": "compute"}, "spec": {"hard": hard}, "status": {"hard": hard, "used": used}})
 }
 
-/// The sidecar goes where `restartPolicy` says.
+/// The template with the sidecar in it.
 fn with(template: &Value, sidecar: &Value) -> Value {
     let mut template = template.clone();
     template["spec"]["initContainers"] = json!([sidecar]);
