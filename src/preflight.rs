@@ -27,7 +27,10 @@ use self::pod::Pod;
 use crate::{
     api::Reason,
     kind::Kind,
-    plan::{Refusal, key::list},
+    plan::{
+        Refusal,
+        key::{containers, list},
+    },
 };
 
 /// What a namespace says about new pods, as the API server has it.
@@ -70,18 +73,26 @@ pub struct Pods {
 impl Change<'_> {
     /// Whether everything in the new template is in the old one as well.
     fn only_takes_out(&self) -> bool {
-        let contains = |one: &Value, other: &Value, field: &str| {
-            list(other, field).all(|item| list(one, field).any(|before| before == item))
-        };
-        let same = |before: &Value, after: &Value| {
-            without_mounts(before) == without_mounts(after) && contains(before, after, "volumeMounts")
-        };
         let (before, after) = (&self.before["spec"], &self.after["spec"]);
-        contains(before, after, "volumes")
-            && ["containers", "initContainers"]
-                .iter()
-                .all(|field| list(after, field).all(|new| list(before, field).any(|old| same(old, new))))
+        let mounts = |container: &Value| {
+            containers(self.before).any(|old| is_same(old, container) && contains(old, container, "volumeMounts"))
+        };
+        contains(before, after, "volumes") && containers(self.after).all(mounts)
     }
+
+    /// Whether a container was there before and stays as it is.
+    fn leaves(&self, container: &Value) -> bool {
+        containers(self.before).any(|old| is_same(old, container))
+    }
+}
+
+fn contains(one: &Value, other: &Value, field: &str) -> bool {
+    list(other, field).all(|item| list(one, field).any(|before| before == item))
+}
+
+/// What we do to containers of others are mounts.
+fn is_same(one: &Value, other: &Value) -> bool {
+    without_mounts(one) == without_mounts(other)
 }
 
 fn without_mounts(container: &Value) -> Value {
@@ -126,7 +137,7 @@ fn unmet(change: &Change<'_>, pod: &Pod<'_>, surroundings: &Surroundings) -> Vec
     let Surroundings { namespace, quotas, limit_ranges, autoscalers } = surroundings;
     let mut findings = pod_security::unmet(pod, namespace);
     findings.extend(limit_range::unmet(pod, limit_ranges));
-    findings.extend(quota::unmet(pod, quotas));
+    findings.extend(quota::unmet(change, pod, quotas));
     findings.extend(autoscaler::unmet(change, pod, autoscalers));
     findings
 }

@@ -70,13 +70,16 @@ impl<'a> Pod<'a> {
     /// and, for what is set for the pod itself,
     /// <https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/>
     pub fn resources(&self) -> Resources {
-        let pods_own = Resources::of(self.spec);
-        let sum = |of: fn(&Resources) -> &Amounts| {
+        let own = &self.spec["resources"];
+        let sum = |of: fn(&Resources) -> &Amounts, field: &str| {
             let mut total = self.sum(of);
-            total.extend(of(&pods_own).clone());
+            total.extend(amounts(&own[field]));
             total
         };
-        Resources { requests: sum(|resources| &resources.requests), limits: sum(|resources| &resources.limits) }
+        let mut requests = sum(|resources| &resources.requests, "requests");
+        // Here, too, a request follows the limit, but not where containers ask for something.
+        follow(&mut requests, &amounts(&own["limits"]));
+        Resources { requests, limits: sum(|resources| &resources.limits, "limits") }
     }
 
     /// The same with the overhead, as the quota and the scheduler count it.
@@ -85,7 +88,7 @@ impl<'a> Pod<'a> {
         for (name, overhead) in amounts(&self.spec["overhead"]) {
             add(&mut resources.requests, &name, overhead);
             // A pod without a limit does not get one by it.
-            if resources.limits.contains_key(&name) {
+            if resources.limits.get(&name).is_some_and(|limit| *limit > Quantity::ZERO) {
                 add(&mut resources.limits, &name, overhead);
             }
         }
@@ -212,6 +215,7 @@ mod tests {
             (json!({"containers": app, "initContainers": [container("i", "2"), native("s", "300m")]}), "2"),
             (json!({"containers": app, "overhead": {"cpu": "50m"}}), "1250m"),
             (json!({"containers": app, "resources": {"requests": {"cpu": "3"}}, "overhead": {"cpu": "50m"}}), "3050m"),
+            (json!({"containers": app, "resources": {"requests": {"memory": "1Gi"}}}), "1200m"),
         ];
         for (spec, expected) in table {
             let template = json!({"spec": spec});

@@ -3,7 +3,8 @@
 //! <https://github.com/kubernetes/kubernetes/tree/v1.35.0/staging/src/k8s.io/pod-security-admission/policy>
 //!
 //! The newest version of each rule counts, whatever `enforce-version` says. What a pod sets for all of its containers is its
-//! owner's; here it only counts as what a container inherits.
+//! owner's; here it only counts as what a container inherits. The API server's own configuration, such as a level for
+//! namespaces without a label, cannot be seen from here.
 
 use serde_json::Value;
 
@@ -82,7 +83,7 @@ fn allows_volume(level: Level, volume: &Value) -> bool {
 
 /// The fields of a container that are not as they have to be, and what to write there.
 fn advice(container: &Container<'_>, pod: &Value, level: Level) -> Vec<(&'static str, String)> {
-    let mut advice = baseline(container.fields, pod);
+    let mut advice = baseline(container.fields, level == Level::Baseline && has_own_users(pod));
     if level == Level::Restricted {
         advice.retain(|(field, _)| *field != "securityContext.capabilities.add");
         advice.extend(restricted(container.fields, pod));
@@ -95,7 +96,7 @@ fn has_own_users(pod: &Value) -> bool {
     pod["hostUsers"] == false
 }
 
-fn baseline(container: &Value, pod: &Value) -> Vec<(&'static str, String)> {
+fn baseline(container: &Value, any_proc_mount: bool) -> Vec<(&'static str, String)> {
     let context = &container["securityContext"];
     let mut advice = Vec::new();
     let mut demand = |holds: bool, field, write: &str| {
@@ -123,7 +124,7 @@ fn baseline(container: &Value, pod: &Value) -> Vec<(&'static str, String)> {
     demand(is_one_of(&selinux["user"], &[""]), "securityContext.seLinuxOptions.user", "leave it out");
     demand(is_one_of(&selinux["role"], &[""]), "securityContext.seLinuxOptions.role", "leave it out");
     let is_default = is_one_of(&context["procMount"], &["Default"]);
-    demand(is_default || has_own_users(pod), "securityContext.procMount", "leave it out");
+    demand(is_default || any_proc_mount, "securityContext.procMount", "leave it out");
     let added = added(context, &CAPABILITIES);
     demand(added.is_empty(), "securityContext.capabilities.add", &format!("leave out {}", added.join(", ")));
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    Finding, Pods, name,
+    Change, Finding, Pods, name,
     pod::{Amounts, Pod, Resources, amounts},
 };
 use crate::{plan::key::list, quantity::Quantity};
@@ -13,7 +13,10 @@ use crate::{plan::key::list, quantity::Quantity};
 const DUTIES: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 
 /// What containers do not say although a quota on it makes them.
-pub(super) fn unmet(pod: &Pod<'_>, quotas: &[Value]) -> Vec<Finding> {
+///
+/// That may be a container of the application: a quota on pods that are not `BestEffort` counts its pods only since there is a
+/// sidecar that asks for something.
+pub(super) fn unmet(change: &Change<'_>, pod: &Pod<'_>, quotas: &[Value]) -> Vec<Finding> {
     if pod.has_own_resources() {
         return Vec::new();
     }
@@ -23,6 +26,7 @@ pub(super) fn unmet(pod: &Pod<'_>, quotas: &[Value]) -> Vec<Finding> {
         for duty in DUTIES.iter().filter(|duty| hard.contains_key(**duty)) {
             for container in pod.containers.iter().filter(|container| asked(&container.resources, duty).is_none()) {
                 let field = if duty.contains('.') { (*duty).to_owned() } else { format!("requests.{duty}") };
+                let holder = if change.leaves(container.fields) { "its " } else { "sidecar.container." };
                 findings.push(Finding {
                     key: format!("quota {} {duty} {}", name(quota), container.name),
                     subject: format!(
@@ -30,7 +34,7 @@ pub(super) fn unmet(pod: &Pod<'_>, quotas: &[Value]) -> Vec<Finding> {
                         name(quota),
                         container.name
                     ),
-                    advice: format!("write resources.{field} in that container"),
+                    advice: format!("write {holder}resources.{field}"),
                 });
             }
         }
@@ -145,7 +149,7 @@ mod tests {
     fn a_quota_makes_every_container_say_what_it_asks_for() {
         let ours = sidecar(json!({"requests": {"cpu": "5m"}}));
         let all = json!({"requests.cpu": "9", "memory": "9Gi", "limits.cpu": "9", "requests.ephemeral-storage": "9Gi", "services": "1"});
-        let expected = "ResourceQuota compute counts these pods and makes each container say what it asks for, which ship does not: write resources.requests.memory in that container; write resources.limits.cpu in that container";
+        let expected = "ResourceQuota compute counts these pods and makes each container say what it asks for, which ship does not: write sidecar.container.resources.requests.memory; write sidecar.container.resources.limits.cpu";
         let case = Case::puts_in(&app(resources("1", "1Gi")), &ours);
         assert_eq!(messages(&case.quota(&quota(&all, &json!({})))), [expected]);
         // What its owner's container lacks is not ours to say.
@@ -222,7 +226,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "ResourceQuota compute counts these pods and makes each container say what it asks for, which app does not: write resources.requests.cpu in that container",
+                "ResourceQuota compute counts these pods and makes each container say what it asks for, which app does not: write its resources.requests.cpu",
                 "ResourceQuota compute has no room for this change: 3 pods with 1 more of pods each would make it 3 of 1 (now 0): raise it",
             ]
         );
