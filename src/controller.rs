@@ -21,6 +21,7 @@ mod recovery;
 mod revisions;
 mod rollout;
 mod sidecar;
+mod surroundings;
 mod workload;
 
 use std::{
@@ -173,7 +174,7 @@ async fn work_on_workloads(context: Arc<Context>) {
     rollout::find_all(&context);
     loop {
         let key = context.workloads.next().await;
-        let next = guarded(&key, reconcile::reconcile(&context, &key)).await;
+        let next = guarded(&key, Box::pin(reconcile::reconcile(&context, &key))).await;
         context.workloads.done(key, next);
         if context.workloads.is_idle() {
             context.seen_all.store(true, Ordering::Relaxed);

@@ -24,6 +24,7 @@ use crate::{
         claim::{Known, Labelled, claims},
         fingerprint,
     },
+    preflight,
     rollout::{
         progress::Progress,
         settings::Settings,
@@ -213,7 +214,15 @@ impl<'a> Look<'a> {
         self.tend_canaries(plan, true);
         self.note_all(plan, &self.workload, None, true);
         let is_under_way = self.context.rollouts.waves().flights(&self.workload.key).any(|(_, flight)| flight.counts);
-        if is_under_way { Next::After(rollout::PROBE) } else { Next::Await }
+        let is_blocked = self.told.values().any(|told| told.reason == Reason::Blocked);
+        if is_under_way {
+            Next::After(rollout::PROBE)
+        } else if is_blocked {
+            // Nothing tells when there is room in a quota.
+            Next::After(REFUSED_FOR)
+        } else {
+            Next::Await
+        }
     }
 
     /// What was allowed is in the workload, whether the answer has come or not.
@@ -313,6 +322,10 @@ impl<'a> Look<'a> {
             return Admission::Go;
         }
         let movers = self.movers(template, plan);
+        if let Some((index, refusal)) = self.blocked(&movers, template, plan).await {
+            self.hold_back(index, refusal);
+            return Admission::Again;
+        }
         if self.only_plans(&movers, template, plan) {
             return Admission::Again;
         }
@@ -322,6 +335,29 @@ impl<'a> Look<'a> {
             }
         }
         self.ask(&movers)
+    }
+
+    /// Whose change the new pods would not survive, and why. What is given back after a failure was there before.
+    async fn blocked(&self, movers: &[usize], template: &Value, plan: &Plan) -> Option<(usize, Refusal)> {
+        let applies = |index: &&usize| {
+            let claim = &self.claims[**index];
+            matches!(claim.stance, Stance::Apply(_)) && !self.restoring.contains(claim.name)
+        };
+        let applying: Vec<usize> = movers.iter().filter(applies).copied().collect();
+        let last = *applying.last()?;
+        let surroundings = self.context.neighbourhood.of(&self.context.client, &self.workload.key.namespace).await.ok()?;
+        let blockers = |after: &Value| preflight::blockers(&self.workload.change(template, after), &surroundings);
+        let all = blockers(&plan.template).into_iter().next()?;
+        // Of several, the one that would be blocked alone; if it is only too much together, the newest.
+        let alone = |index: usize| {
+            let mut claims = self.claims.clone();
+            for other in applying.iter().filter(|other| **other != index) {
+                claims[*other].stance = Stance::Keep(Reason::Pending);
+            }
+            blockers(&self.plan_for(&self.workload, template, self.ledger, &claims).template).into_iter().next()
+        };
+        let guilty = applying.iter().find_map(|index| Some((*index, alone(*index)?)));
+        Some(guilty.unwrap_or((last, all)))
     }
 
     /// Keeps back whoever only wants to know what would be changed.
@@ -461,6 +497,10 @@ impl<'a> Look<'a> {
     }
 
     fn plan(&self, workload: &Workload, template: &Value, ledger: Option<&Ledger>) -> Plan {
+        self.plan_for(workload, template, ledger, &self.claims)
+    }
+
+    fn plan_for(&self, workload: &Workload, template: &Value, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
         let setting = Setting {
             kind: workload.key.target.kind,
             images: &self.context.images,
@@ -474,7 +514,7 @@ impl<'a> Look<'a> {
             broken: workload.standing.is_broken(),
             setting,
         };
-        plan::plan(&subject, &self.claims)
+        plan::plan(&subject, claims)
     }
 
     fn recall(&self, plan: &Plan, same_ledger: bool, state: &str) -> Option<Next> {
