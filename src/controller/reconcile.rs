@@ -617,6 +617,7 @@ impl<'a> Look<'a> {
         };
         let template = self.workload.template();
         for verdict in &plan.verdicts {
+            let restored = self.told.get(verdict.name.as_str()).filter(|_| self.restoring.contains(verdict.name.as_str()));
             let (reason, note) = match (items(self.ledger, verdict), items(plan.ledger.as_ref(), verdict)) {
                 (None, Some(_)) => (Reason::Injected, String::new()),
                 (Some(_), None) if matches!(verdict.result, Ok(Effect::Removed)) => (Reason::Removed, String::new()),
@@ -632,6 +633,7 @@ impl<'a> Look<'a> {
                 }
                 (None, None) => continue,
             };
+            let (reason, note) = restored.map_or((reason, note), |told| (told.reason, told.message.clone()));
             tracing::info!(workload = %self.workload.key, sidecar = verdict.name, %reason, note, "patched");
             self.context.tell(&self.workload, &verdict.name, reason, note);
         }

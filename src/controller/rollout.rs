@@ -2,7 +2,7 @@
 //! next is decided in [`crate::rollout::waves`].
 
 use std::{
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -37,6 +37,9 @@ use crate::{
 
 /// How often the pods of a workload that is under way are looked at; less often where many are.
 pub(super) const PROBE: Duration = Duration::from_secs(2);
+
+/// When the status is written after something has ended.
+const REPORT: Duration = Duration::from_millis(300);
 
 /// The waves of all LogSidecars.
 pub(super) type Waves = waves::Waves<SidecarKey, WorkloadKey>;
@@ -107,9 +110,9 @@ pub(super) fn entry(workload: &Workload, sidecar: &Sidecar) -> Option<Entry> {
 }
 
 /// Makes sure that the waves of these LogSidecars are about their current specs.
-pub(super) fn revise(context: &Context, sidecars: &[impl AsRef<Sidecar>]) {
+pub(super) fn revise(context: &Context, sidecars: &[Arc<Sidecar>]) {
     let mut waves = context.rollouts.waves();
-    for sidecar in sidecars.iter().map(AsRef::as_ref) {
+    for sidecar in sidecars {
         let Ok(spec) = &sidecar.spec else { continue };
         waves.revise(&sidecar.key, &sidecar.revision, sidecar.generation, || remembered(context, sidecar));
         let matched = context.outcomes.count(&sidecar.uid);
@@ -249,13 +252,13 @@ impl Under<'_> {
 }
 
 /// Follows what is under way at a workload. Says after what time to look again, if a watch will not tell.
-pub(super) async fn follow(context: &Context, workload: &Workload, known: &[impl AsRef<Sidecar>]) -> Option<Duration> {
+pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, known: &[Arc<Sidecar>]) -> Option<Duration> {
     let key = &workload.key;
     let flights: Vec<(SidecarKey, Flight)> =
         context.rollouts.waves().flights(key).map(|(sidecar, flight)| (sidecar.clone(), flight.clone())).collect();
     let mut unders = Vec::new();
     for (sidecar, flight) in flights.into_iter().filter(|(_, flight)| flight.written) {
-        match known.iter().map(AsRef::as_ref).find(|known: &&Sidecar| known.key == sidecar) {
+        match known.iter().find(|known| known.key == sidecar) {
             Some(sidecar) => {
                 let containers = entry(workload, sidecar).map(|entry| entry.containers).unwrap_or_default();
                 unders.push(Under { sidecar, flight, containers });
@@ -285,8 +288,10 @@ pub(super) async fn follow(context: &Context, workload: &Workload, known: &[impl
             match judge(workload, under, seen, one_fails, now) {
                 Some(Ok(())) => context.rollouts.waves().finish(&under.sidecar.key, key),
                 Some(Err(cause)) => fail(context, workload, under.sidecar, &cause),
-                None => {}
+                None => continue,
             }
+            // How many are under way is in its status.
+            context.sidecars.add_after(under.sidecar.key.clone(), REPORT);
         }
     }
     let mut waves = context.rollouts.waves();
@@ -368,10 +373,16 @@ fn judge(
     }
 }
 
-fn fail(context: &Context, workload: &Workload, sidecar: &Sidecar, cause: &str) {
-    if context.rollouts.waves().fail(&sidecar.key, &workload.key, cause) {
+fn fail(context: &Arc<Context>, workload: &Arc<Workload>, sidecar: &Sidecar, cause: &str) {
+    let (halts, waiting) = {
+        let mut waves = context.rollouts.waves();
+        (waves.fail(&sidecar.key, &workload.key, cause), waves.waiting(&sidecar.key))
+    };
+    if halts {
         tracing::warn!(workload = %workload.key, sidecar = sidecar.key.name, reason = %Reason::Halted, "{cause}");
-        context.sidecars.add(sidecar.key.clone());
+        context.tell(workload, &sidecar.key.name, Reason::Halted, cause.to_owned());
+        // What they wait for now is another thing.
+        waiting.into_iter().for_each(|key| context.workloads.add(key));
     }
 }
 

@@ -107,7 +107,11 @@ fn failure(status: &Value) -> Result<bool, String> {
         reason.map_or_else(|| format!("exit code {code}"), |reason| format!("{reason}, exit code {code}"))
     });
     if restarts > 0 || ended.is_some() {
-        let again = if restarts > 0 { format!(" and was restarted {restarts} times") } else { String::new() };
+        let again = match restarts {
+            0 => String::new(),
+            1 => " and was restarted once".to_owned(),
+            restarts => format!(" and was restarted {restarts} times"),
+        };
         return Err(format!("has ended ({}){again}", exit.as_deref().unwrap_or("unknown exit code")));
     }
     if HOPELESS.contains(&waiting) {
@@ -151,7 +155,7 @@ mod tests {
             (json!({"state": {"terminated": {"exitCode": 3, "reason": "Error"}}}), failing("has ended (exit code 3)")),
             (
                 json!({"state": {"running": {}}, "restartCount": 1, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}),
-                failing("has ended (OOMKilled, exit code 137) and was restarted 1 times"),
+                failing("has ended (OOMKilled, exit code 137) and was restarted once"),
             ),
         ];
         for (status, expected) in table {
