@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kubelet::Kubelet,
-    kubernetes::eventually,
+    kubernetes::{eventually, tell},
     proxy::Fault,
     stage::{Stage, admin},
 };
@@ -146,7 +146,7 @@ fn never_more_than_allowed_at_a_time_whatever_happens_around_it() {
     controller.start();
     stage.uninject();
     let (most, rollouts) = stage.witness.most_under_way();
-    eprintln!("    never_more_than_allowed: at most {most} of {} under way at a time, {rollouts} rollouts", COUNT + 1);
+    tell(&format!("never_more_than_allowed: at most {most} of {} under way at a time, {rollouts} rollouts", COUNT + 1));
     assert!((2..=5).contains(&most), "{most} under way at a time");
     assert_eq!(rollouts, 3 * COUNT + 3, "each is put in, changed and taken out once");
 }
@@ -250,7 +250,7 @@ fn a_kill_at_any_request_changes_nothing_of_that() {
         }
     });
     let kills = kills.into_inner();
-    eprintln!("    a rollout that fails: killed at {kills} points");
+    tell(&format!("a rollout that fails: killed at {kills} points"));
     assert!(kills >= 6, "only {kills} kills: the enumeration has ended too early");
 }
 
