@@ -192,7 +192,8 @@ fn thirty_deployments_five_at_a_time() {
     busy.store(false, Ordering::Relaxed);
     others.join().expect("the others end");
     let (most, rollouts) = watch.counted();
-    tell(&format!("thirty_deployments: at most {most} under way at a time, {rollouts} rollouts in {} s",
+    tell(&format!(
+        "thirty_deployments: at most {most} under way at a time, {rollouts} rollouts in {} s",
         start.elapsed().as_secs()
     ));
     assert!((2..=5).contains(&most), "{most} under way at a time");
@@ -274,7 +275,7 @@ fn a_bad_sidecar(case: &str, command: &str, rollout: &Value) {
         assert_eq!((now[0] != before[0], &now[1..]), (true, &before[1..]));
     }
     let (answers, rate) = client.stop();
-    tell(&format!("{case}: {rate:.0} requests/s; good and bad answers: {answers:?}");
+    tell(&format!("{case}: {rate:.0} requests/s; good and bad answers: {answers:?}"));
     assert!(rate >= 50.0, "only {rate} requests a second");
     for name in &names(COUNT)[1..] {
         assert!(matches!(answers[name], (good, 0) if good > 0), "{name}: {answers:?}");
