@@ -30,6 +30,7 @@ use crate::{
         health::{self, Health, health},
         progress::Progress,
         settings::{Canaries, Settings},
+        verdict::{Moment, verdict},
         waves::{self, Candidate, Flight, Memory, Wait},
     },
     status::Target,
@@ -285,7 +286,10 @@ pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, kno
         let seen: Vec<Option<Health>> = unders.iter().map(|under| seen(workload, under, pods.as_deref())).collect();
         let one_fails = seen.iter().any(|seen| matches!(seen, Some(Health::Failing { .. })));
         for (under, seen) in unders.iter_mut().zip(seen) {
-            match judge(workload, under, seen, one_fails, now) {
+            let soak = under.sidecar.spec.as_ref().map_or(0, |spec| Settings::of(spec.rollout.as_ref()).soak);
+            let has_sidecar = under.is_to_be_seen(workload);
+            let moment = Moment { standing: &workload.standing, seen: seen.as_ref(), has_sidecar, one_fails, soak, now };
+            match verdict(&mut under.flight, moment) {
                 Some(Ok(())) => context.rollouts.waves().finish(&under.sidecar.key, key),
                 Some(Err(cause)) => fail(context, workload, under.sidecar, &cause),
                 None => continue,
@@ -334,43 +338,6 @@ fn seen(workload: &Workload, under: &Under<'_>, pods: Option<&[Value]>) -> Optio
     // While pods are being replaced, the old ones say nothing about what is new.
     let since = workload.owned.written_at().filter(|_| workload.standing.progress != Progress::Done);
     Some(health(pods?, whose, &containers, since)).filter(|_| under.is_to_be_seen(workload))
-}
-
-/// Whether a flight has ended, and if badly, why. `one_fails`: some sidecar in these pods does, perhaps another one.
-fn judge(
-    workload: &Workload,
-    under: &mut Under<'_>,
-    seen: Option<Health>,
-    one_fails: bool,
-    now: u64,
-) -> Option<Result<(), String>> {
-    let deadline = workload.standing.deadline;
-    let is_late = now.saturating_sub(under.flight.since) > u64::from(deadline) * 1000;
-    // Nobody is blamed for what another one has done, or was so before.
-    let is_innocent = under.flight.broken || one_fails || !under.is_to_be_seen(workload);
-    if let Some(Health::Failing { container: _, cause }) = seen {
-        return Some(Err(cause));
-    }
-    match &workload.standing.progress {
-        Progress::Done if !under.is_to_be_seen(workload) => Some(Ok(())),
-        Progress::Done => {
-            let seen = seen?;
-            if seen != Health::Running {
-                under.flight.healthy = None;
-                return None;
-            }
-            let soak = under.sidecar.spec.as_ref().map_or(0, |spec| Settings::of(spec.rollout.as_ref()).soak);
-            (now - *under.flight.healthy.get_or_insert(now) >= soak).then_some(Ok(()))
-        }
-        Progress::Stuck(_) if is_innocent => Some(Ok(())),
-        // The sidecars have to have been looked at before anything else is blamed.
-        Progress::Stuck(why) => seen.map(|_| Err(String::from(&**why))),
-        Progress::Moving | Progress::Degraded if is_late && is_innocent => Some(Ok(())),
-        Progress::Moving | Progress::Degraded if is_late => {
-            seen.map(|_| Err(format!("its pods made no progress for {deadline} s")))
-        }
-        Progress::Moving | Progress::Degraded | Progress::Held(_) => None,
-    }
 }
 
 fn fail(context: &Arc<Context>, workload: &Arc<Workload>, sidecar: &Sidecar, cause: &str) {

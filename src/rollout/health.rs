@@ -29,6 +29,8 @@ pub enum Health {
         /// In which pod, and how.
         cause: String,
     },
+    /// There is no such pod.
+    Unseen,
     /// Some do not run yet.
     Starting,
     /// All run, and none has ever restarted.
@@ -54,8 +56,9 @@ pub struct Workload<'a> {
 #[must_use]
 pub fn health(pods: &[Value], workload: Workload<'_>, containers: &[&str], since: Option<i64>) -> Health {
     let new = |pod: &&Value| since.is_none_or(|since| created(pod).is_none_or(|created| created >= since));
-    let mut all_run = true;
+    let (mut all_run, mut any) = (true, false);
     for pod in pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && is_of(pod, workload)).filter(new) {
+        any = true;
         for name in containers {
             match status(pod, name).map(failure) {
                 Some(Err(cause)) => {
@@ -68,7 +71,11 @@ pub fn health(pods: &[Value], workload: Workload<'_>, containers: &[&str], since
             }
         }
     }
-    if all_run { Health::Running } else { Health::Starting }
+    match (any, all_run) {
+        (false, _) => Health::Unseen,
+        (true, true) => Health::Running,
+        (true, false) => Health::Starting,
+    }
 }
 
 /// The pods of a Deployment are owned by a `ReplicaSet` that is called after it and the hash in their labels.
@@ -170,11 +177,11 @@ mod tests {
         let old = pod("web-abc", "2026-01-01T00:00:00Z", "containerStatuses", bad());
         let since = created(&old);
         assert_eq!(at(std::slice::from_ref(&old), since), failing("has ended (exit code 1)"));
-        assert_eq!(at(std::slice::from_ref(&old), since.map(|since| since + 1)), Health::Running);
+        assert_eq!(at(std::slice::from_ref(&old), since.map(|since| since + 1)), Health::Unseen);
         let others = pod("web-front-abc", "2026-01-01T00:00:00Z", "containerStatuses", bad());
-        assert_eq!(at(&[others], None), Health::Running);
+        assert_eq!(at(&[others], None), Health::Unseen);
         let mut deleted = old;
         deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z".into();
-        assert_eq!(at(&[deleted], None), Health::Running);
+        assert_eq!(at(&[deleted], None), Health::Unseen);
     }
 }

@@ -214,11 +214,13 @@ impl<'a> Client<'a> {
             format!("{name}={}", service["spec"]["clusterIP"].as_str().expect("an address"))
         };
         let services: Vec<String> = services.iter().map(address).collect();
-        let script = "for service in $SERVICES; do (
+        // Not wget: linked statically it crashes where there is no resolver.
+        let script = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' > /tmp/request
+        for service in $SERVICES; do (
             good=0 bad=0
             while [ ! -e /tmp/stop ]; do
-                if wget -q -T 3 -O /dev/null http://${service#*=}/; then good=$((good + 1)); else bad=$((bad + 1)); fi
-                usleep 8000
+                if nc -w 3 ${service#*=} 80 < /tmp/request | grep -q ^ok; then good=$((good + 1)); else bad=$((bad + 1)); fi
+                usleep 5000
             done
             echo \"${service%=*} $good $bad\"
         ) & done; wait; echo end; sleep 3600";
