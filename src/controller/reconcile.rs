@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason, RolloutMode},
     plan::{
-        self, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict, Warning,
+        self, Before, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict, Warning,
         claim::{Known, Labelled, claims},
         fingerprint,
     },
@@ -247,11 +247,11 @@ impl<'a> Look<'a> {
                 waves.pass_over(&sidecar.key, key);
             } else if is_settled {
                 let entry = rollout::entry(&self.workload, sidecar);
-                let broken = entry.is_some_and(|entry| entry.broken);
+                let before = entry.map_or(Before::Well, |entry| entry.before);
                 waves.find(
                     &sidecar.key,
                     key,
-                    &Flight { written: true, broken, ..self.context.rollouts.flight(&self.workload) },
+                    &Flight { written: true, before, ..self.context.rollouts.flight(&self.workload) },
                 );
             }
         }
@@ -511,7 +511,7 @@ impl<'a> Look<'a> {
             template,
             ledger,
             owned: &workload.owned,
-            broken: workload.standing.is_broken(),
+            before: workload.standing.before(),
             setting,
         };
         plan::plan(&subject, claims)

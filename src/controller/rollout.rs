@@ -23,7 +23,7 @@ use crate::{
     api::{HaltedTarget, LogSidecar, MANAGER, Reason, RolloutStatus, Stage},
     kind::Kind,
     plan::{
-        Ledger,
+        Before, Ledger,
         claim::{Labelled, matches},
     },
     rollout::{
@@ -77,7 +77,7 @@ impl Rollouts {
             removing: false,
             counts: workload.key.target.kind != Kind::CronJob && !matches!(workload.standing.progress, Progress::Held(_)),
             written: false,
-            broken: workload.standing.is_broken(),
+            before: workload.standing.before(),
             since: self.now(),
             step: step(workload),
             healthy: None,
@@ -95,7 +95,7 @@ fn step(workload: &Workload) -> (u32, u32) {
 pub(super) struct Entry {
     pub revision: Option<String>,
     pub previous: Option<String>,
-    pub broken: bool,
+    pub before: Before,
     containers: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ pub(super) fn entry(workload: &Workload, sidecar: &Sidecar) -> Option<Entry> {
     Some(Entry {
         revision: entry.revision.clone(),
         previous: entry.previous.clone(),
-        broken: entry.broken,
+        before: entry.before,
         containers: entry.items.keys().filter_map(|key| key.container().map(str::to_owned)).collect(),
     })
 }
@@ -229,7 +229,7 @@ fn find(context: &Context, sidecar: &Sidecar, workload: &Workload) {
     let is_ours = workload.owned.written_at() >= workload.last_writer.as_ref().map(|writer| writer.at);
     let flight = Flight {
         removing: entry.is_none(),
-        broken: !is_ours || entry.is_some_and(|entry| entry.broken),
+        before: entry.filter(|_| is_ours).map_or(Before::Moving, |entry| entry.before),
         revision: revision.unwrap_or_else(|| "unknown".to_owned()),
         written: true,
         ..context.rollouts.flight(workload)

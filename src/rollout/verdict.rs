@@ -7,7 +7,10 @@
 //! * *Without pods* (zero replicas, `CronJob`): done as soon as it is observed. It proves nothing, so it is never a canary.
 //! * *Paused, `OnDelete`, below a partition*: patched at once, as nothing happens before its owner does something. It takes a place
 //!   when he does, and is no canary.
-//! * *Broken before we came*: never a canary, and cannot fail by staying as it is; its sidecar can.
+//! * *Broken before we came*: never a canary, and cannot fail by staying as it is; its sidecar can. It keeps its place until that has
+//!   run for `soak`.
+//! * *On its way already*, because it is new or its owner has just changed it: a canary only if nobody is available, and that it does
+//!   not arrive is not blamed on the sidecar; that the sidecar fails is.
 //! * *A progress deadline of 2147483647*, which means none, and kinds that know none: 600 s without any progress.
 //! * *`Recreate`*: as any other, but a canary only if nobody else can be: all of its pods stop before a new one starts.
 //! * *Something is taken out*: done as soon as the workload is, or has given up. That never fails, and halts nothing.
@@ -17,6 +20,7 @@ use super::{
     progress::{Progress, Standing},
     waves::Flight,
 };
+use crate::plan::Before;
 
 /// A flight, seen at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +67,9 @@ pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>
         (Progress::Held(_), _) | (_, None) => None,
         // Whoever makes the pods of a custom resource may call them as he likes.
         (Progress::Done, Some(seen)) => soaked(flight, matches!(seen, Health::Running | Health::Unseen)),
-        (_, Some(seen)) if flight.broken => {
-            if is_late {
-                return Some(Ok(()));
-            }
-            soaked(flight, *seen == Health::Running)
-        }
+        _ if is_late && flight.before != Before::Well => Some(Ok(())),
+        (Progress::Stuck(_), _) if flight.before == Before::Moving => Some(Ok(())),
+        (_, Some(seen)) if flight.before == Before::Broken => soaked(flight, *seen == Health::Running),
         (Progress::Stuck(why), _) => Some(Err(String::from(&**why))),
         (Progress::Moving | Progress::Degraded, _) => {
             flight.healthy = None;
@@ -89,7 +90,7 @@ mod tests {
         removing: false,
         counts: true,
         written: true,
-        broken: false,
+        before: Before::Well,
         since: 0,
         step: (0, 0),
         healthy: None,
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_was_broken_before_cannot_fail_by_staying_so() {
-        let broken = Flight { broken: true, ..FLIGHT };
+        let broken = Flight { before: Before::Broken, ..FLIGHT };
         for progress in [Progress::Degraded, Progress::Moving, Progress::Stuck("it gave up".into())] {
             let standing = standing(progress, &json!({}));
             assert_eq!(after(14, &broken, &standing, &Health::Running), None);
@@ -156,6 +157,17 @@ mod tests {
             let failing = Health::Failing { container: "ship".into(), cause: "it has ended".into() };
             assert_eq!(after(0, &broken, &standing, &failing), failed("it has ended"));
         }
+    }
+
+    #[test]
+    fn who_was_on_his_way_already_is_not_blamed_for_not_arriving() {
+        let moving = Flight { before: Before::Moving, ..FLIGHT };
+        let of = |progress| standing(progress, &json!({}));
+        assert_eq!(after(600, &moving, &of(Progress::Moving), &Health::Running), None);
+        assert_eq!(after(601, &moving, &of(Progress::Moving), &Health::Running), Some(Ok(())));
+        assert_eq!(after(0, &moving, &of(Progress::Stuck("it gave up".into())), &Health::Running), Some(Ok(())));
+        let failing = Health::Failing { container: "ship".into(), cause: "it has ended".into() };
+        assert_eq!(after(0, &moving, &of(Progress::Moving), &failing), failed("it has ended"));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::Stage;
+use crate::{api::Stage, plan::Before};
 
 /// All waves.
 #[derive(Debug)]
@@ -71,8 +71,8 @@ pub struct Flight {
     pub counts: bool,
     /// Whether the change has been written.
     pub written: bool,
-    /// Whether the workload did badly before.
-    pub broken: bool,
+    /// How the workload did before.
+    pub before: Before,
     /// When it began, or last made progress.
     pub since: u64,
     /// How many pods were new and available then.
@@ -487,7 +487,7 @@ mod tests {
         removing: false,
         counts: true,
         written: true,
-        broken: false,
+        before: Before::Well,
         since: 0,
         step: (0, 0),
         healthy: None,

@@ -290,3 +290,90 @@ fn mode_plan_says_what_would_be_changed_and_changes_nothing() {
     stage.namespace.apply(&sidecar("good:1", &json!({"soak": "0s"})));
     verdict(&stage, &controller, "Available");
 }
+
+/// Deployments that say nothing about a sidecar go first by their names, and are not tried first: one without pods, one that is
+/// broken, one that is paused.
+#[test]
+fn canaries_are_those_that_can_tell() {
+    let (stage, _kubelet) = stage("rules", 2, 1);
+    let mut broken = deployment("a-broken", 1);
+    broken["spec"]["template"]["spec"]["containers"][0]["image"] = "app-crashes-later:1".into();
+    let mut paused = deployment("a-paused", 1);
+    paused["spec"]["paused"] = true.into();
+    stage.namespace.apply(&list(&[broken, paused, deployment("a-zero", 0)]));
+    eventually("the broken one to be broken", || {
+        let status = stage.namespace.json(&["get", "deployment", "a-broken"])["status"].clone();
+        let was_available = status["conditions"].to_string().contains("NewReplicaSetAvailable");
+        (status["unavailableReplicas"] == 1 && was_available).then_some(())
+    });
+    let all = || ["a-broken", "a-zero", "web-01"].map(|name| stage.namespace.template(name));
+    let before = all();
+    let controller = stage.controller();
+    controller.start();
+    stage.namespace.apply(&sidecar("crashes:1", &json!({"soak": "1s"})));
+    let halted = verdict(&stage, &controller, "Halted");
+    assert_eq!(halted["rollout"]["haltedAt"]["name"], "web-00", "{halted:#}");
+    assert_eq!(all(), before);
+    // A good one reaches all of them, and the broken one holds nobody up.
+    stage.namespace.apply(&sidecar("good:1", &json!({"soak": "1s", "maxConcurrent": 1})));
+    eventually("all to have it", || {
+        let status = status(&stage);
+        (status["injected"] == 5 && status["rollout"]["underWay"] == 0 && status["rollout"]["stage"] == "Rolling").then_some(())
+    });
+    let reasons: std::collections::BTreeMap<String, String> = status(&stage)["targets"]
+        .as_array()
+        .expect("targets")
+        .iter()
+        .filter_map(|target| Some((target["name"].as_str()?.to_owned(), target["reason"].as_str()?.to_owned())))
+        .collect();
+    let of = |name: &str| reasons[name].as_str();
+    assert_eq!([of("a-broken"), of("a-paused"), of("a-zero")], ["RollingOut", "Paused", "Available"]);
+}
+
+#[test]
+fn canaries_are_chosen_by_their_labels() {
+    let (stage, _kubelet) = stage("labels", 4, 1);
+    stage.namespace.kubectl(&["label", "deployment/web-02", "deployment/web-03", "canary=yes"]);
+    let controller = stage.controller();
+    controller.start();
+    let rollout = json!({"soak": "1s", "maxConcurrent": 1, "canary": {"selector": {"matchLabels": {"canary": "yes"}}}});
+    stage.namespace.apply(&sidecar("good:1", &rollout));
+    verdict(&stage, &controller, "Available");
+    let patched: Vec<String> = controller
+        .proxy
+        .seen()
+        .into_iter()
+        .filter(crate::proxy::Request::changes_template)
+        .map(|request| request.name)
+        .collect();
+    assert_eq!(patched, ["web-02", "web-03", "web-00", "web-01"]);
+}
+
+/// Two LogSidecars for the same workloads: one rollout each, and a place in both budgets.
+#[test]
+fn a_workload_of_two_takes_a_place_in_both_and_rolls_once() {
+    let (stage, _kubelet) = stage("two", 4, 1);
+    stage.witness.starts_counting();
+    let second = |name: &str, most: u32| {
+        json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": name}, "spec": {
+            "target": {"selector": {"matchLabels": {"both": "yes"}}}, "logs": [{"name": "app", "directory": "/logs"}],
+            "sidecar": {"placement": "Native", "container": {"image": "good:1"}},
+            "rollout": {"maxConcurrent": most, "soak": "1s", "canary": {"count": 0}}}})
+    };
+    stage.namespace.apply(&list(&[second("one", 4), second("two", 1)]));
+    let controller = stage.controller();
+    controller.start();
+    stage.namespace.wait_ready("one");
+    stage.namespace.wait_ready("two");
+    // Both are there before the first workload is.
+    stage.namespace.kubectl(&["label", "deployments", "--all", "both=yes"]);
+    eventually("both to have all", || {
+        let sidecars = stage.namespace.json(&["get", "logsidecars"])["items"].as_array()?.clone();
+        sidecars.iter().all(|sidecar| sidecar["status"]["available"] == 4).then_some(())
+    });
+    assert_eq!(stage.witness.most_under_way(), (1, 4));
+    for name in names(4) {
+        let sidecars = stage.namespace.template(&name)["spec"]["initContainers"].as_array().map(Vec::len);
+        assert_eq!(sidecars, Some(2));
+    }
+}
