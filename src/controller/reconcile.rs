@@ -145,6 +145,8 @@ enum Admission {
     Again,
     /// It is not its turn.
     Wait,
+    /// Not this one: it was made for a spec that has changed meanwhile.
+    Stale,
 }
 
 impl<'a> Look<'a> {
@@ -183,6 +185,8 @@ impl<'a> Look<'a> {
                 Admission::Go => return self.write(&template, &plan, state, &contest).await,
                 // Every time there is one claim less.
                 Admission::Again => {}
+                // Another worker knows a newer spec already, which puts the workload into the queue again.
+                Admission::Stale => return Next::Backoff,
                 Admission::Wait => {
                     self.tend_canaries(&plan, false);
                     self.note_all(&plan, &self.workload, None, false);
@@ -401,7 +405,18 @@ impl<'a> Look<'a> {
             let sidecar = self.context.cache.sidecar(sidecar);
             sidecar.map(|sidecar| rollout::candidates(self.context, &sidecar)).unwrap_or_default()
         };
-        let answer = self.context.rollouts.waves().ask(key, &requests, &flight, candidates);
+        let answer = {
+            let mut waves = self.context.rollouts.waves();
+            let is_stale = |sidecar: &Arc<Sidecar>| {
+                waves
+                    .state(&sidecar.key)
+                    .is_some_and(|(revision, ..)| !sidecar.revision.is_empty() && revision != sidecar.revision)
+            };
+            if movers.iter().filter_map(|index| self.sidecar(&self.claims[*index])).any(is_stale) {
+                return Admission::Stale;
+            }
+            waves.ask(key, &requests, &flight, candidates)
+        };
         let Err(waits) = answer else { return Admission::Go };
         let is_taken_out =
             requests.iter().any(|request| request.removing && !waits.iter().any(|(who, _)| *who == request.sidecar));
@@ -448,6 +463,7 @@ impl<'a> Look<'a> {
             }
         }
         self.pass_over();
+        self.abandon(|_| true);
         self.note_all(plan, &self.workload, Some(&Refusal::new(Reason::Contested, message)), false);
         Next::After(pause)
     }
@@ -458,10 +474,10 @@ impl<'a> Look<'a> {
         self.known.iter().for_each(|sidecar| waves.pass_over(&sidecar.key, &self.workload.key));
     }
 
-    /// What was allowed has not been done.
-    fn abandon(&self) {
+    /// What was allowed has not been done, or is not to be followed any more.
+    fn abandon(&self, which: impl Fn(&Flight) -> bool) {
         let mut waves = self.context.rollouts.waves();
-        let begun = waves.flights(&self.workload.key).filter(|(_, flight)| !flight.written);
+        let begun = waves.flights(&self.workload.key).filter(|(_, flight)| which(flight));
         let begun: Vec<SidecarKey> = begun.map(|(sidecar, _)| sidecar.clone()).collect();
         begun.iter().for_each(|sidecar| waves.abandon(sidecar, &self.workload.key));
     }
@@ -473,7 +489,7 @@ impl<'a> Look<'a> {
         if others.len() == self.claims.len() {
             return;
         }
-        self.abandon();
+        self.abandon(|flight| !flight.written);
         let mut rest = Look {
             context: self.context,
             known: self.known,
@@ -577,7 +593,7 @@ impl<'a> Look<'a> {
             }
             apply::Error::Refused(refusal) => {
                 tracing::warn!(workload = %key, reason = %refusal.reason, "{refusal}");
-                self.abandon();
+                self.abandon(|flight| !flight.written);
                 self.pass_over();
                 self.note_all(plan, &self.workload, Some(&refusal), false);
                 self.remember(Memory::Refused(state, refusal, tokio::time::Instant::now()));

@@ -115,7 +115,7 @@ pub(super) fn revise(context: &Context, sidecars: &[Arc<Sidecar>]) {
     let mut waves = context.rollouts.waves();
     for sidecar in sidecars {
         let Ok(spec) = &sidecar.spec else { continue };
-        waves.revise(&sidecar.key, &sidecar.revision, sidecar.generation, || remembered(context, sidecar));
+        waves.revise(&sidecar.key, &sidecar.uid, (&sidecar.revision, sidecar.generation), || remembered(context, sidecar));
         let matched = context.outcomes.count(&sidecar.uid);
         waves.allow(&sidecar.key, Settings::of(spec.rollout.as_ref()).limit(matched));
     }
@@ -211,6 +211,9 @@ pub(super) fn find_all(context: &Context) {
 }
 
 fn find(context: &Context, sidecar: &Sidecar, workload: &Workload) {
+    if !matches!(workload.standing.progress, Progress::Moving | Progress::Stuck(_)) {
+        return;
+    }
     let entry = entry(workload, sidecar);
     let (labels, target) = (workload.labels(), &workload.key.target);
     let labelled = Labelled { kind: target.kind, name: &target.name, labels: &labels };

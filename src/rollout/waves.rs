@@ -15,6 +15,8 @@ pub struct Waves<S, W>(BTreeMap<S, Wave<W>>);
 
 #[derive(Debug)]
 struct Wave<W> {
+    /// The uid of the `LogSidecar`: one that is made anew has the same name.
+    owner: String,
     revision: String,
     generation: i64,
     limit: usize,
@@ -143,18 +145,21 @@ impl<S, W> Default for Waves<S, W> {
 }
 
 impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
-    /// Makes sure that the wave of a `LogSidecar` is about its current spec. Another revision begins with canaries; of one that was
-    /// halted, so does any change of the spec.
-    pub fn revise(&mut self, sidecar: &S, revision: &str, generation: i64, memory: impl FnOnce() -> Memory<W>) {
-        let wave = self.0.entry(sidecar.clone()).or_insert_with(|| Wave::remembered(memory()));
+    /// Makes sure that the wave of a `LogSidecar` with this uid is about its current spec. Another revision begins with canaries; of
+    /// one that was halted, so does any change of the spec.
+    pub fn revise(&mut self, sidecar: &S, owner: &str, spec: (&str, i64), memory: impl FnOnce() -> Memory<W>) {
+        let (revision, generation) = spec;
+        let wave = self.0.entry(sidecar.clone()).or_insert_with(|| Wave::remembered(owner, memory()));
         let is_halted = matches!(wave.phase, Phase::Halted(_));
-        if wave.revision == revision && (!is_halted || wave.generation == generation) {
+        if wave.owner == owner && wave.revision == revision && (!is_halted || wave.generation == generation) {
             wave.generation = generation;
             return;
         }
-        if let Phase::Halted(halt) = &wave.phase {
-            wave.failed = Some(halt.at.clone());
-        }
+        wave.failed = match &wave.phase {
+            Phase::Halted(halt) if wave.owner == owner => Some(halt.at.clone()),
+            _ => wave.failed.take().filter(|_| wave.owner == owner),
+        };
+        owner.clone_into(&mut wave.owner);
         (wave.revision, wave.generation) = (revision.to_owned(), generation);
         wave.phase = Phase::new();
         wave.waiting.clear();
@@ -262,7 +267,7 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
         true
     }
 
-    /// What was allowed was not done, or the workload is gone.
+    /// What was allowed was not done, or is undone again and again.
     pub fn abandon(&mut self, sidecar: &S, workload: &W) {
         if let Some(wave) = self.0.get_mut(sidecar) {
             wave.flights.remove(workload);
@@ -382,13 +387,14 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
 }
 
 impl<W: Clone + Ord> Wave<W> {
-    fn remembered(memory: Memory<W>) -> Self {
+    fn remembered(owner: &str, memory: Memory<W>) -> Self {
         let phase = match (memory.stage, memory.halted) {
             (Stage::Halted, Some((at, cause))) => Phase::Halted(Halt { at, cause, also: BTreeSet::new(), recorded: true }),
             (Stage::Rolling, _) => Phase::Rolling,
             (Stage::Canary | Stage::Halted, _) => Phase::new(),
         };
         Self {
+            owner: owner.to_owned(),
             revision: memory.revision,
             generation: memory.generation,
             limit: 1,
@@ -501,7 +507,7 @@ mod tests {
 
     fn waves(stage: Stage, limit: usize) -> Test {
         let mut waves = Test::default();
-        waves.revise(&0, "one", 1, || memory(stage));
+        waves.revise(&0, "uid", ("one", 1), || memory(stage));
         waves.allow(&0, limit);
         waves
     }
@@ -580,10 +586,13 @@ mod tests {
         assert!(take(&mut waves, 7, true));
         waves.finish(&0, &7);
         // The same revision and generation: still halted.
-        waves.revise(&0, "one", 1, || memory(Stage::Rolling));
+        waves.revise(&0, "uid", ("one", 1), || memory(Stage::Rolling));
         assert!(put(&mut waves, 9).is_err());
-        waves.revise(&0, "one", 2, || memory(Stage::Rolling));
+        waves.revise(&0, "uid", ("one", 2), || memory(Stage::Rolling));
         assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![7]))]));
+        // One of the same name that was made anew knows nothing of it.
+        waves.revise(&0, "another", ("one", 2), || memory(Stage::Rolling));
+        assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![3]))]));
     }
 
     #[test]
@@ -593,14 +602,14 @@ mod tests {
         assert_eq!(put(&mut waves(Stage::Rolling, 1), 9), Ok(()));
         assert_eq!(put(&mut waves(Stage::Canary, 1), 9), Err(vec![(0, Wait::Canary(vec![3]))]));
         let mut waves = waves(Stage::Rolling, 1);
-        waves.revise(&0, "two", 2, || memory(Stage::Rolling));
+        waves.revise(&0, "uid", ("two", 2), || memory(Stage::Rolling));
         assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![3]))]));
     }
 
     #[test]
     fn a_workload_takes_a_place_in_every_wave_that_changes_it_or_in_none() {
         let mut waves = waves(Stage::Rolling, 1);
-        waves.revise(&1, "one", 1, || memory(Stage::Rolling));
+        waves.revise(&1, "uid", ("one", 1), || memory(Stage::Rolling));
         waves.allow(&1, 1);
         assert_eq!(put(&mut waves, 4), Ok(()));
         let both = [0, 1].map(|sidecar| Request { sidecar, removing: false, at_once: false });
@@ -616,7 +625,7 @@ mod tests {
     fn an_old_flight_says_nothing_about_a_new_revision() {
         let mut waves = waves(Stage::Rolling, 2);
         assert_eq!(put(&mut waves, 4), Ok(()));
-        waves.revise(&0, "two", 2, || memory(Stage::Rolling));
+        waves.revise(&0, "uid", ("two", 2), || memory(Stage::Rolling));
         assert!(!waves.fail(&0, &4, "it crashed"));
         assert_eq!(waves.halt(&0), None);
     }
@@ -668,7 +677,7 @@ mod tests {
                     Step::Gone(workload) => waves.gone(&workload),
                     Step::Revise(revision) => {
                         generation += 1;
-                        waves.revise(&0, &format!("{revision}"), generation, || memory(Stage::Canary));
+                        waves.revise(&0, "uid", (&format!("{revision}"), generation), || memory(Stage::Canary));
                     }
                     Step::Wake => {
                         for workload in waves.wake() {
