@@ -6,11 +6,16 @@
 //!         └─ LogSidecars ─→       └→ queue of LogSidecars → sidecar: finalizer, status ←─────────┘
 //! ```
 
+mod account;
+mod admission;
 mod apply;
 mod cache;
+mod canary;
 mod context;
 mod events;
+mod follow;
 mod health;
+mod look;
 mod memory;
 mod observe;
 mod outcomes;
