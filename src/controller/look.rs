@@ -36,7 +36,7 @@ pub(super) struct Look<'a> {
     pub told: BTreeMap<&'a str, Refusal>,
 }
 
-impl<'a> Look<'a> {
+impl Look<'_> {
     pub async fn run(mut self) -> Next {
         let template = self.workload.template();
         loop {
