@@ -38,8 +38,13 @@ pub use self::{
     refusal::{Refusal, Warning},
     sidecar::Setting,
 };
-use self::{draft::Draft, held::Held, ledger::Entry, strip::strip};
-use crate::api::Reason;
+use self::{
+    draft::Draft,
+    held::Held,
+    ledger::{Entry, Origin},
+    strip::strip,
+};
+use crate::api::{LogSidecarSpec, Reason};
 
 /// A workload as the planner sees it.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +60,9 @@ pub struct Subject<'a> {
     /// The surroundings.
     pub setting: Setting<'a>,
 }
+
+/// What is put into a template, in the order in which it has to be put.
+pub type Items = Vec<(Key, Value)>;
 
 /// What a workload should become.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,8 +143,12 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         let at = free.iter().position(|entry| entry.is_of(claim.name, claim.uid))?;
         Some(free.remove(at))
     };
+    let found: Vec<Option<&Entry>> = all.iter().map(&mut entry_of).collect();
+    let admitted: Vec<Key> = all.iter().zip(&found).filter_map(|(claim, entry)| admitted(claim, *entry)).collect();
+    let admitted: Vec<&str> = admitted.iter().filter_map(Key::container).collect();
+    let held = all.iter().zip(&found);
     let held: Vec<Held<'_>> =
-        all.iter().map(|claim| Held::new(subject, ledger.as_ref(), entry_of(claim), copied, claim)).collect();
+        held.map(|(claim, entry)| Held::new(subject, (ledger.as_ref(), copied), &admitted, *entry, claim)).collect();
     let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
     let replanned = held.iter().filter(|held| held.is_replanned()).flat_map(|held| &held.ours);
     let stripped: BTreeSet<Key> = replanned.filter(|key| !kept.contains(key)).cloned().collect();
@@ -151,6 +163,24 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         entries: Vec::new(),
     };
     draft.finish(claims.len(), held)
+}
+
+/// The container that a policy says to have put in for a claim.
+fn admitted(claim: &Claim<'_>, entry: Option<&Entry>) -> Option<Key> {
+    match claim.stance {
+        Stance::Apply(spec) if entry?.origin == Origin::Policy => Some(sidecar::container_key(claim.name, spec)),
+        Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
+    }
+}
+
+/// What the `LogSidecar` of that name puts into a pod that has nothing of it yet, and what whoever does that should know.
+pub fn contribution(
+    pod: &Value,
+    sidecar: (&str, &LogSidecarSpec),
+    setting: Setting<'_>,
+) -> Result<(Items, Vec<Warning>), Refusal> {
+    let sidecar::Contribution { items, uses: _, warnings } = sidecar::items(pod, sidecar, &[], setting, |_| false)?;
+    Ok((items, warnings))
 }
 
 #[cfg(test)]
