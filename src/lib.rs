@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod merge;
 pub mod options;
 pub mod plan;
+pub mod policy;
 pub mod shipper;
 pub mod status;
 pub mod telemetry;
