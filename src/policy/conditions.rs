@@ -122,7 +122,7 @@ impl Subject<'_> {
             left.push("with several containers and no default one: write logs[].container".to_owned());
             if !named.is_empty() {
                 let named = Cel::List(named.into_iter().map(|name| Cel::Text(name.to_owned())).collect());
-                all.push(format!("!({} in {})", self.place.unnamed(), named.write(usize::MAX / 2)));
+                all.push(format!("!({} in {})", self.place.unnamed(), named.write(0)));
             }
         }
         Condition::new("container-is-clear", all, left.join(", or "))

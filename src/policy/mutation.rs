@@ -42,6 +42,12 @@ impl Subject<'_> {
                 format!("writer{index}"),
                 format!("(variables.pod.containers + variables.initContainers).filter(c, c.name == {name})[0]"),
             ));
+            if blanks.container() == Some(writer) {
+                // It is one of the pod's applications.
+                let path = string(&format!("{}/containers/", self.place.pointer));
+                all.push((format!("path{index}"), format!("{path} + string({})", of("pod.containers"))));
+                continue;
+            }
             all.push((
                 format!("path{index}"),
                 format!(
