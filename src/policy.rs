@@ -64,7 +64,7 @@ pub struct Policy {
     pub binding: Value,
     /// What the policy leaves alone, each as what follows "a Deployment".
     pub left: Vec<String>,
-    /// What the planner says about all of them.
+    /// What the planner says about all of them, in which a container that is not named is called `CONTAINER`.
     pub warnings: Vec<Warning>,
 }
 
@@ -125,7 +125,8 @@ pub fn policy(source: Source<'_>, version: Version) -> Result<Policy, Error> {
         "metadata": {"name": object},
         "spec": {"policyName": object},
     });
-    Ok(Policy { policy, binding, left, warnings: sketch.warnings })
+    let warnings = sketch.warnings.iter().map(|Warning(text)| Warning(sketch.blanks.readable(text))).collect();
+    Ok(Policy { policy, binding, left, warnings })
 }
 
 fn rule(kind: Kind) -> Value {

@@ -178,9 +178,7 @@ impl Subject<'_> {
                 }
             }
         }
-        let readable =
-            |name: &&str| blanks.container().map_or_else(|| (*name).to_owned(), |blank| name.replace(blank, "CONTAINER"));
-        let names: Vec<String> = names.iter().map(readable).collect();
+        let names: Vec<String> = names.iter().map(|name| blanks.readable(name)).collect();
         Condition::new("volume-name-is-free", all, format!("that has a volume {} already", names.join(" or ")))
     }
 

@@ -31,6 +31,11 @@ impl Blanks {
         self.container.as_deref()
     }
 
+    /// Text about the stand-ins for people.
+    pub fn readable(&self, text: &str) -> String {
+        self.container.as_ref().map_or_else(|| text.to_owned(), |blank| text.replace(blank, "CONTAINER"))
+    }
+
     /// The expression for a number that stands for another.
     pub fn number(&self, number: &Number) -> Option<String> {
         let variable = match number.as_i64()? {

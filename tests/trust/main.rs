@@ -26,6 +26,7 @@ mod admission;
 mod contest;
 mod crash;
 mod owners;
+mod policy;
 mod random;
 mod secrets;
 mod tenancy;
