@@ -72,16 +72,19 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It contradicts itself.
-    #[error("{}: {refusal}", .refusal.reason)]
+    #[error("spec: {}: {refusal}", .refusal.reason)]
     Refused {
         /// What the planner says.
         refusal: Refusal,
     },
     /// The name of a volume depends on that of a container by a digest.
     #[error(
-        "a volume is named after its container by a digest, which the API server cannot compute: write logs[].container, or logs[].volume.name"
+        "spec.logs[{log}]: the volume is named after its container by a digest, which the API server cannot compute: write logs[{log}].container, or logs[{log}].volume.name"
     )]
-    VolumeName,
+    VolumeName {
+        /// The entry of `logs`.
+        log: String,
+    },
 }
 
 /// Makes the policy for a `LogSidecar`.

@@ -10,7 +10,7 @@ use super::{
     vary::vary,
 };
 use crate::{
-    api::LogSidecarSpec,
+    api::{Log, LogSidecarSpec},
     plan::{Items, Key, Ledger, Setting, Warning, contribution},
 };
 
@@ -36,9 +36,12 @@ impl Sketch {
         let blanks = Blanks::new(spec, &[&text, name, &plain], 10);
         let cases = planned(name, spec, setting, &blanks)?;
         let other = Blanks::new(spec, &[&text, name, &plain, blanks.container().unwrap_or_default()], 50);
-        let again = planned(name, spec, setting, &other)?;
-        if !is_same(&cases, &blanks, &again, &other) {
-            return Err(Error::VolumeName);
+        let culprit = |log: &&Log| {
+            let alone = LogSidecarSpec { logs: vec![(*log).clone()], ..spec.clone() };
+            log.container.is_none() && !is_the_same(name, &alone, setting, [&blanks, &other])
+        };
+        if let Some(log) = spec.logs.iter().find(culprit) {
+            return Err(Error::VolumeName { log: log.name.clone() });
         }
         let marker = Ledger::of_policy(name);
         let entry = marker.sidecars.first().and_then(|entry| serde_json::to_string(entry).ok()).unwrap_or_default();
@@ -122,13 +125,14 @@ fn planned(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>, blanks: &Bla
 
 /// Whether nothing but the name itself depends on the name of the container: what is made from it by a digest cannot be made by
 /// an expression.
-fn is_same(one: &Planned, blanks: &Blanks, two: &Planned, others: &Blanks) -> bool {
-    let (Some(blank), Some(other)) = (blanks.container(), others.container()) else { return true };
-    let text = |planned: &Planned| {
-        let items = planned.iter().flat_map(|(_, items, _)| items);
-        items.map(|(key, item)| format!("{key} {item}\n")).collect::<String>()
+fn is_the_same(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>, blanks: [&Blanks; 2]) -> bool {
+    let text = |blanks: &Blanks| {
+        let planned = planned(name, spec, setting, blanks).unwrap_or_default();
+        let items = planned.into_iter().flat_map(|(_, items, _)| items);
+        let text: String = items.map(|(key, item)| format!("{key} {item}\n")).collect();
+        blanks.readable(&text)
     };
-    text(one).replace(blank, other) == text(two).replace(blank, other)
+    text(blanks[0]) == text(blanks[1])
 }
 
 fn find<'a>(items: &'a Items, key: &Key) -> Option<&'a Value> {
