@@ -9,8 +9,8 @@
 //!      one guarded JSON patch, status                   YAML on stdout
 //! ```
 //!
-//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`merge`], [`shipper`], [`status`],
-//! [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
+//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`merge`], [`shipper`], [`policy`],
+//! [`status`], [`manifest`], [`validate`]. The cluster is in [`controller`]; `cli::policy` asks it one question.
 
 pub mod api;
 pub mod cli;

@@ -9,5 +9,6 @@ mod golden;
 mod layers;
 mod logsidecar;
 mod policy;
+mod policy_command;
 #[path = "../rules.rs"]
 mod rules;
