@@ -4,11 +4,13 @@
 //! and everything below it is pure: no client, no clock, no I/O, no logging (a test over the sources holds it to that).
 //!
 //! * [`claim`]: which LogSidecars want what of a workload
+//! * `admitted`: what a policy of the API server has put in
 //! * `held`, `draft`: what a claim has in the template already; claims settled one after the other
 //! * `sidecar`, `volume`, `user`: what one `LogSidecar` puts in
 //! * [`ledger`], [`owned`], [`mod@normal`]: how we know again what we put in
 //! * [`difference`]: the JSON patch from one template to the other
 
+mod admitted;
 pub mod claim;
 pub mod difference;
 mod draft;
@@ -29,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 pub use self::{
+    admitted::take_over,
     claim::{Claim, Evidence, Stance},
     held::recover,
     key::Key,
@@ -38,12 +41,7 @@ pub use self::{
     refusal::{Refusal, Warning},
     sidecar::Setting,
 };
-use self::{
-    draft::Draft,
-    held::Held,
-    ledger::{Entry, Origin},
-    strip::strip,
-};
+use self::{draft::Draft, held::Held, ledger::Entry, strip::strip};
 use crate::api::{LogSidecarSpec, Reason};
 
 /// A workload as the planner sees it.
@@ -144,7 +142,7 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         Some(free.remove(at))
     };
     let found: Vec<Option<&Entry>> = all.iter().map(&mut entry_of).collect();
-    let admitted: Vec<Key> = all.iter().zip(&found).filter_map(|(claim, entry)| admitted(claim, *entry)).collect();
+    let admitted: Vec<Key> = all.iter().zip(&found).filter_map(|(claim, entry)| admitted::container(claim, *entry)).collect();
     let admitted: Vec<&str> = admitted.iter().filter_map(Key::container).collect();
     let held = all.iter().zip(&found);
     let held: Vec<Held<'_>> =
@@ -163,14 +161,6 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         entries: Vec::new(),
     };
     draft.finish(claims.len(), held)
-}
-
-/// The container that a policy says to have put in for a claim.
-fn admitted(claim: &Claim<'_>, entry: Option<&Entry>) -> Option<Key> {
-    match claim.stance {
-        Stance::Apply(spec) if entry?.origin == Origin::Policy => Some(sidecar::container_key(claim.name, spec)),
-        Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
-    }
 }
 
 /// What the `LogSidecar` of that name puts into a pod that has nothing of it yet, and what whoever does that should know.

@@ -23,7 +23,10 @@ use super::{
 use crate::{
     api::{LogSidecar, Reason},
     kind::Kind,
-    plan::claim::{Labelled, matches},
+    plan::{
+        Setting,
+        claim::{Labelled, matches},
+    },
     shipper::Images,
     status::Outcome,
 };
@@ -56,6 +59,11 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// The surroundings of workloads of that kind.
+    pub fn setting(&self, kind: Kind) -> Setting<'_> {
+        Setting { kind, images: &self.images, native_sidecars: self.native_sidecars }
+    }
+
     pub fn new(client: Client, namespace: Option<String>, images: Images, native_sidecars: bool) -> Self {
         Self {
             events: Events::new(client.clone()),

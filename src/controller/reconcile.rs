@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason},
     plan::{
-        self, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict, Warning,
+        self, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Stance, Subject, Verdict, Warning,
         claim::{Known, Labelled, claims},
         fingerprint,
     },
@@ -30,9 +30,14 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next
         return Next::Await;
     };
     let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
-    let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
-        Ok(ledger) => (ledger.or_else(|| workload.recover(&all)), None),
+    let (written, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
+        Ok(ledger) => (ledger, None),
         Err(error) => (None, Some(error.to_string())),
+    };
+    let ledger = match &written {
+        None if unreadable.is_none() => workload.recover(&all),
+        None => None,
+        Some(written) => workload.take_over(written, &all, context.setting(key.target.kind)),
     };
     let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels() };
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
@@ -43,7 +48,8 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &WorkloadKey) -> Next
     }
     leave_to_its_controller(&workload, &mut claims);
     let Confirmed { complete } = confirm(context, &workload, &mut claims).await;
-    let next = Look { context, known: &known, workload, ledger: ledger.as_ref(), claims: &claims }.run().await;
+    let next = Look { context, known: &known, workload, written: written.as_ref(), ledger: ledger.as_ref(), claims: &claims };
+    let next = next.run().await;
     if complete { next } else { Next::Backoff }
 }
 
@@ -93,6 +99,9 @@ struct Look<'a> {
     context: &'a Arc<Context>,
     known: &'a [Arc<Sidecar>],
     workload: Arc<Workload>,
+    /// The ledger that is on the workload.
+    written: Option<&'a Ledger>,
+    /// The ledger that counts: one that is lost may have been recovered, and what policies have put in is ours in it.
     ledger: Option<&'a Ledger>,
     claims: &'a [Claim<'a>],
 }
@@ -101,8 +110,7 @@ impl Look<'_> {
     async fn run(self) -> Next {
         let template = self.workload.template();
         let plan = self.plan(&self.workload, &template, self.ledger);
-        // One that was recovered is not on the workload.
-        let same_ledger = plan.ledger.as_ref() == self.ledger.filter(|_| self.workload.ledger.is_some());
+        let same_ledger = plan.ledger.as_ref() == self.written;
         if plan.template == template && same_ledger {
             self.note_all(&plan, &self.workload, None);
             return Next::Await;
@@ -179,6 +187,7 @@ impl Look<'_> {
             context: self.context,
             known: self.known,
             workload: self.workload.clone(),
+            written: self.written,
             ledger: self.ledger,
             claims: &others,
         };
@@ -193,11 +202,7 @@ impl Look<'_> {
     }
 
     fn plan(&self, workload: &Workload, template: &Value, ledger: Option<&Ledger>) -> Plan {
-        let setting = Setting {
-            kind: workload.key.target.kind,
-            images: &self.context.images,
-            native_sidecars: self.context.native_sidecars,
-        };
+        let setting = self.context.setting(workload.key.target.kind);
         let subject = Subject { uid: Some(&workload.uid), template, ledger, owned: &workload.owned, setting };
         plan::plan(&subject, self.claims)
     }
@@ -291,6 +296,9 @@ impl Look<'_> {
 
     /// One Event and one line of log for each `LogSidecar` whose items changed.
     fn tell(&self, plan: &Plan) {
+        if self.written.is_some() && self.written != self.ledger {
+            tracing::info!(workload = %self.workload.key, "took over what a policy has put in");
+        }
         let items = |ledger: Option<&Ledger>, verdict: &Verdict| {
             ledger.and_then(|ledger| ledger.entry(&verdict.name, verdict.uid.as_deref())).map(|entry| entry.items.clone())
         };

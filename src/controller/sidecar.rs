@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Api, Client,
+    Api,
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         .cache
         .workloads_in(&sidecar.key.namespace)
         .into_iter()
-        .filter(|workload| holds(workload, sidecar))
+        .filter(|workload| holds(context, workload, sidecar))
         .map(|workload| workload.key.clone())
         .collect();
     if !keys.is_empty() {
@@ -124,7 +124,7 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         report(context, sidecar).await?;
         return Ok(Next::Backoff);
     }
-    if is_in_cluster(&context.client, sidecar).await? {
+    if is_in_cluster(context, sidecar).await? {
         return Ok(Next::Backoff);
     }
     let Some(index) = sidecar.finalizers.iter().position(|name| name == FINALIZER) else { return Ok(Next::Await) };
@@ -136,10 +136,15 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
 
 /// Whether a workload has something that the controller has to take out: not what a manifest holds, not what came with a copy.
 /// As long as a ledger that names the `LogSidecar` cannot be read, nobody knows.
-fn holds(workload: &Workload, sidecar: &Sidecar) -> bool {
+fn holds(context: &Context, workload: &Workload, sidecar: &Sidecar) -> bool {
     let ledger = match workload.ledger.as_deref() {
         Some(text) => match Ledger::parse(text) {
-            Ok(ledger) => ledger.seen_from(Some(&workload.uid)),
+            Ok(ledger) => {
+                let known = context.cache.sidecars_in(&sidecar.key.namespace);
+                let known: Vec<_> = known.iter().map(|sidecar| sidecar.known()).collect();
+                let ledger = workload.take_over(&ledger, &known, context.setting(workload.key.target.kind)).unwrap_or(ledger);
+                ledger.seen_from(Some(&workload.uid))
+            }
             Err(_) => return text.contains(&sidecar.uid),
         },
         // What is left behind for good is in no ledger, and nothing has to be done about it.
@@ -154,14 +159,15 @@ fn holds(workload: &Workload, sidecar: &Sidecar) -> bool {
 }
 
 /// Asks the API server, not the cache.
-async fn is_in_cluster(client: &Client, sidecar: &Sidecar) -> Result<bool, Error> {
+async fn is_in_cluster(context: &Context, sidecar: &Sidecar) -> Result<bool, Error> {
     for kind in Kind::IN_CLUSTER {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &sidecar.key.namespace, &kind.resource());
+        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &sidecar.key.namespace, &kind.resource());
         let mut params = ListParams::default().limit(500);
         loop {
             let page = tokio::time::timeout(TIMEOUT, api.list(&params)).await;
             let page = page.map_err(|_| Error::Timeout)?.map_err(Error::Api)?;
-            let held = |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| holds(&workload, sidecar));
+            let held =
+                |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| holds(context, &workload, sidecar));
             if page.items.iter().any(held) {
                 return Ok(true);
             }

@@ -97,7 +97,10 @@ impl<'a> Held<'a> {
     fn rebind(&mut self, subject: &Subject<'_>, copied: &Ledger, spec: &LogSidecarSpec) {
         if self.is_planned(subject, spec, &self.ours) {
             let before = copied.sidecars.iter().find(|entry| entry.name == self.claim.name);
-            self.origin = before.map_or(Origin::File, |before| before.origin);
+            self.origin = before.map_or(Origin::File, |before| match before.origin {
+                Origin::Controller | Origin::Policy => Origin::Controller,
+                Origin::File => Origin::File,
+            });
         } else {
             self.ours.clear();
         }

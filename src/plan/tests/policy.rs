@@ -1,6 +1,9 @@
 //! What a policy of the API server has put in: recognised by what would be put in, and by nothing else.
 
-use super::*;
+use super::{
+    ledger::Origin::{Controller, Policy},
+    *,
+};
 use crate::api::Log;
 
 /// The ledger of policies for these LogSidecars, by way of its text.
@@ -112,4 +115,43 @@ fn a_mount_of_an_existing_volume_goes_with_the_sidecar_that_a_policy_made_it_for
     let apply = [("one", Stance::Apply(&one))];
     let taken = marked(&World::new(&pod).then(&apply).template, &["one"]).then(&apply);
     assert_eq!(taken.then(&[("one", remove())]).template, pod);
+}
+
+#[test]
+fn what_a_policy_has_put_in_is_taken_out_even_if_its_logsidecar_goes_before_anybody_has_looked() {
+    let of = |directory: &str| logs(json!({"directory": directory, "container": "app"}));
+    let (one, two) = (of("/one"), of("/two"));
+    let apply = [("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))];
+    let world = marked(&World::new(&app()).then(&apply).template, &["one", "two"]);
+    let taken = |one: (&LogSidecarSpec, Phase), two: (&LogSidecarSpec, Phase)| {
+        let known = |name: &'static str, (spec, phase)| Known {
+            name,
+            uid: Some(name),
+            created: None,
+            spec: Some(spec),
+            deletion: DeletionPolicy::Remove,
+            phase,
+        };
+        let known = [known("one", one), known("two", two)];
+        let images = Images::default();
+        let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+        let (template, ledger) = (&world.template, world.ledger.as_ref());
+        let subject = Subject { uid: Some(UID), template, ledger, owned: &Owned::default(), setting };
+        World { ledger: take_over(&subject, &known), ..world.clone() }
+    };
+    let origins = |world: &World| -> Vec<ledger::Origin> {
+        world.ledger.iter().flat_map(|ledger| &ledger.sidecars).map(|entry| entry.origin).collect()
+    };
+    let both = taken((&one, Phase::Deleting), (&two, Phase::Live));
+    assert_eq!(origins(&both), [Controller, Controller]);
+    let left = both.then(&[("one", remove()), apply[1]]);
+    assert_eq!(left.template, World::new(&app()).then(&apply[1..]).template);
+    assert_eq!(left.then(&[("two", remove())]).template, app());
+    // Who says that nothing is to be done, or may not act yet, is left alone; so is one that is not as it would be now.
+    let mut suspended = two.clone();
+    suspended.suspend = true;
+    assert_eq!(origins(&taken((&one, Phase::New), (&suspended, Phase::Live))), [Policy, Policy]);
+    assert_eq!(origins(&taken((&one, Phase::New), (&suspended, Phase::Deleting))), [Policy, Controller]);
+    let changed = logs(json!({"directory": "/changed", "container": "app"}));
+    assert_eq!(origins(&taken((&changed, Phase::Live), (&two, Phase::Live))), [Policy, Controller]);
 }
