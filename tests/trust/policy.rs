@@ -369,3 +369,79 @@ fn the_policies_of_several_logsidecars_add_to_each_other() {
     stage.uninject();
     assert_eq!(stage.template(), plain);
 }
+
+#[test]
+fn a_logsidecar_that_goes_while_the_controller_is_away_takes_with_it_what_its_policy_has_put_in() {
+    let stage = Stage::new("policy-gone");
+    let controller = stage.controller();
+    controller.start();
+    stage.namespace.apply(SIDECAR);
+    eventually("the finalizer", || {
+        let sidecar = stage.namespace.json(&["get", "logsidecar", "ship"]);
+        sidecar["metadata"]["finalizers"].is_array().then_some(())
+    });
+    controller.proxy.kill();
+    let plain = created(&stage, &object(WORKLOAD))["spec"]["template"].clone();
+    let _policies = Policies::of(&stage, SIDECAR);
+    in_force(&stage, &object(WORKLOAD), 1);
+    stage.run("kubectl apply -f web.yaml; kubectl delete logsidecar ship --wait=false");
+    assert_ne!(stage.template(), plain);
+    controller.start();
+    stage.namespace.kubectl(&["wait", "logsidecar/ship", "--for=delete", "--timeout=60s"]);
+    assert_eq!(stage.template(), plain);
+    assert_eq!(ledger(&stage.namespace.json(&["get", "deployment", "web"])), None);
+}
+
+#[test]
+fn a_policy_that_is_out_of_date_is_named_and_what_it_put_in_is_left() {
+    let stage = Stage::new("policy-old");
+    let _policies = Policies::of(&stage, SIDECAR);
+    let admitted = in_force(&stage, &object(WORKLOAD), 1)["spec"]["template"].clone();
+    let controller = stage.controller();
+    controller.start();
+    stage.namespace.apply(&SIDECAR.replace("/var/log/app", "/srv/log"));
+    stage.run("kubectl apply -f web.yaml");
+    let condition = stage.namespace.settled("ship", |status| status == "False");
+    let target = stage.namespace.json(&["get", "logsidecar", "ship"])["status"]["targets"][0].clone();
+    assert_eq!(target["reason"], "ContainerNameTaken", "{condition}");
+    assert!(target["message"].as_str().is_some_and(|said| said.contains("print the policy anew")), "{target}");
+    assert_eq!((stage.template(), stage.templates()), (admitted, 1));
+}
+
+#[test]
+fn pods_and_jobs_get_it_whoever_makes_them() {
+    let stage = Stage::new("policy-made");
+    let pods = SIDECAR.replace("{name: web}", "{kind: Pod, selector: {matchLabels: {app: web}}}");
+    let jobs =
+        SIDECAR.replace("name: ship", "name: job").replace("{name: web}", "{kind: Job, selector: {matchLabels: {app: job}}}");
+    let _policies = Policies::of(&stage, &format!("{pods}\n---\n{jobs}"));
+    let job = object(
+        "{apiVersion: batch/v1, kind: Job, metadata: {name: x, labels: {app: job}}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: app, image: x}]}}}}",
+    );
+    let mut pod = converted(&object(WORKLOAD), Kind::Pod);
+    pod["metadata"]["labels"] = json!({"app": "web"});
+    pod["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/default-container": "app"});
+    in_force(&stage, &pod, 1);
+    in_force(&stage, &job, 1);
+    stage.run("kubectl apply -f web.yaml; kubectl scale deployment/web --replicas=1");
+    let cron_job = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "clock"}, "spec": {
+        "schedule": "0 0 1 1 *", "jobTemplate": {"metadata": {"labels": {"app": "job"}}, "spec": job["spec"]},
+    }});
+    stage.namespace.apply(&cron_job.to_string());
+    // As the controller of CronJobs does, which would take a minute at least.
+    stage.run("kubectl create job --from=cronjob/clock now");
+    let job = stage.namespace.json(&["get", "job", "now"]);
+    assert_eq!(job["metadata"]["ownerReferences"][0]["controller"], true);
+    assert_eq!(entries(&job), [("job".to_owned(), "policy".to_owned())]);
+    let pod = eventually("the pod", || {
+        let pods = stage.namespace.json(&["get", "pods", "-l", "app=web"]);
+        pods["items"].as_array()?.first().cloned()
+    });
+    assert_eq!(pod["metadata"]["ownerReferences"][0]["kind"], "ReplicaSet");
+    let names = |pod: &Value| -> Vec<String> {
+        let list = pod["spec"]["initContainers"].as_array().cloned().unwrap_or_default();
+        list.iter().map(|container| container["name"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names(&pod), ["prepare", "ship"]);
+    assert_eq!((names(&stage.template()), stage.namespace.rollouts("web")), (vec!["prepare".to_owned()], 1));
+}
