@@ -158,8 +158,8 @@ fn injected(stage: &Stage, sidecar: &Value, object: &Value) -> Value {
     created(stage, &self::object(&text))
 }
 
-/// Creates the object in all kinds, under policies, and compares with what `inject` makes of it.
-fn is_as_injected_in_all_kinds(case: &str, sidecar: &Value, workload: &Value) {
+/// Creates the object in these kinds, under policies, and compares with what `inject` makes of it.
+fn is_as_injected(case: &str, kinds: &[Kind], sidecar: &Value, workload: &Value) {
     let stage = Stage::new(case);
     let of_kind = |kind: Kind| {
         let mut sidecar = sidecar.clone();
@@ -167,9 +167,9 @@ fn is_as_injected_in_all_kinds(case: &str, sidecar: &Value, workload: &Value) {
         (sidecar["metadata"]["name"], sidecar["spec"]["target"]["kind"]) = (name.into(), kind.name().into());
         sidecar
     };
-    let all: Vec<String> = Kind::ALL.into_iter().map(|kind| of_kind(kind).to_string()).collect();
+    let all: Vec<String> = kinds.iter().map(|kind| of_kind(*kind).to_string()).collect();
     let _policies = Policies::of(&stage, &all.join("\n---\n"));
-    for kind in Kind::ALL {
+    for kind in kinds.iter().copied() {
         let (sidecar, object) = (of_kind(kind), converted(workload, kind));
         let admitted = in_force(&stage, &object, 1);
         let injected = injected(&stage, &sidecar, &object);
@@ -178,7 +178,7 @@ fn is_as_injected_in_all_kinds(case: &str, sidecar: &Value, workload: &Value) {
 }
 
 #[test]
-fn every_example_is_created_as_inject_would_have_it_in_all_kinds() {
+fn every_example_is_created_as_inject_would_have_it() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut cases: Vec<String> = std::fs::read_dir(folder)
         .expect("examples")
@@ -188,7 +188,9 @@ fn every_example_is_created_as_inject_would_have_it_in_all_kinds() {
     assert!(cases.len() >= 9, "only {cases:?}");
     for case in cases {
         let file = |name: &str| object(&example(&case, name).expect("a file of the example"));
-        is_as_injected_in_all_kinds(&format!("policy-{case}"), &file("logsidecar.yaml"), &file("workload.yaml"));
+        // A shipper has all that there is in a policy.
+        let kinds = if case == "tail-builtin" { &Kind::ALL[..] } else { &[Kind::Deployment, Kind::Pod] };
+        is_as_injected(&format!("policy-{case}"), kinds, &file("logsidecar.yaml"), &file("workload.yaml"));
     }
 }
 
@@ -211,7 +213,7 @@ fn no_text_breaks_out_of_an_expression() {
     let workload = object(
         "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: {spec: {containers: [{name: app, image: x}]}}}}",
     );
-    is_as_injected_in_all_kinds("policy-hostile", &sidecar, &workload);
+    is_as_injected("policy-hostile", &Kind::ALL, &sidecar, &workload);
 }
 
 #[test]
@@ -444,4 +446,27 @@ fn pods_and_jobs_get_it_whoever_makes_them() {
     };
     assert_eq!(names(&pod), ["prepare", "ship"]);
     assert_eq!((names(&stage.template()), stage.namespace.rollouts("web")), (vec!["prepare".to_owned()], 1));
+}
+
+#[test]
+fn of_two_for_one_directory_the_second_is_left_to_the_controller() {
+    let stage = Stage::new("policy-shared");
+    let both = format!("{SIDECAR}\n---\n{}", SIDECAR.replace("name: ship", "name: forward"));
+    let plain = created(&stage, &object(WORKLOAD))["spec"]["template"].clone();
+    stage.namespace.apply(&both);
+    let _policies = Policies::of(&stage, &both);
+    let admitted = in_force(&stage, &object(WORKLOAD), 1);
+    let controller = stage.controller();
+    controller.start();
+    stage.run("kubectl apply -f web.yaml");
+    ["ship", "forward"].into_iter().for_each(|name| stage.namespace.wait_ready(name));
+    stage.converges();
+    // One volume for both, which the first has brought.
+    let template = stage.template();
+    assert_eq!(template["spec"]["volumes"], admitted["spec"]["template"]["spec"]["volumes"]);
+    assert_eq!(template["spec"]["initContainers"].as_array().map(Vec::len), Some(3));
+    assert_eq!(entries(&stage.namespace.json(&["get", "deployment", "web"])).len(), 2);
+    assert_eq!(stage.templates(), 2);
+    stage.uninject();
+    assert_eq!(stage.template(), plain);
 }
