@@ -105,8 +105,11 @@ impl Ledger {
         if ledger.version != VERSION {
             return Err(ParseLedgerError::Version(ledger.version));
         }
+        for entry in ledger.sidecars.iter_mut().filter(|entry| entry.origin == Origin::Policy) {
+            // No policy writes any; whoever has written them proves nothing by it.
+            (entry.uid, entry.items) = (None, BTreeMap::new());
+        }
         ledger.drop_twins();
-        ledger.sidecars.iter_mut().filter(|entry| entry.origin == Origin::Policy).for_each(|entry| entry.items.clear());
         // What it remembers goes back into the workload as it is: nobody gets anything else written there by way of it.
         ledger.blank.retain(|path, value| match value {
             Value::Null => true,

@@ -214,10 +214,12 @@ fn check(pod: &Value, spec: &LogSidecarSpec, seen: &mut [u32; 2]) -> TestCaseRes
 fn what_a_policy_does_is_what_inject_does() {
     deep(|| {
         let seen = std::cell::RefCell::new([0, 0]);
-        let config = Config { failure_persistence: None, ..Config::default() };
+        // One case is two policies' worth of parsing: a quarter of what `PROPTEST_CASES` says.
+        let default = Config::default();
+        let config = Config { cases: default.cases / 4, failure_persistence: None, ..default };
         let result = TestRunner::new(config).run(&(pod(), spec()), |(pod, spec)| check(&pod, &spec, &mut seen.borrow_mut()));
         result.unwrap_or_else(|error| panic!("{error}"));
         let [mutated, left] = seen.into_inner();
-        assert!(mutated > 20 && left > 20, "{mutated} mutated, {left} left alone: one of the two is not looked at");
+        assert!(mutated > 5 && left > 5, "{mutated} mutated, {left} left alone: one of the two is not looked at");
     });
 }

@@ -2,7 +2,12 @@
 
 #![allow(clippy::panic, reason = "that is how a test fails")]
 
-use std::process::Command;
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    process::Command,
+    thread,
+};
 
 use serde_json::{Value, json};
 
@@ -110,5 +115,69 @@ fn without_a_cluster_the_version_is_a_guess_and_says_so() {
         let run = Run::from(command.env_remove("KUBERNETES_SERVICE_HOST").output().expect("it starts"));
         assert_eq!(objects(&run)[0]["apiVersion"], "admissionregistration.k8s.io/v1beta1");
         assert!(run.stderr.starts_with("warning: no cluster answers: printed for v1beta1"), "{}", run.stderr);
+    }
+}
+
+/// An API server that serves policies in these versions, and answers nothing else.
+fn serving(versions: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let version =
+                |version: &str| json!({"groupVersion": format!("admissionregistration.k8s.io/{version}"), "version": version});
+            let resource = json!({"name": "mutatingadmissionpolicies", "singularName": "", "namespaced": false, "kind": "MutatingAdmissionPolicy", "verbs": ["get"]});
+            let body = match path.strip_prefix("/apis/admissionregistration.k8s.io/") {
+                Some(asked) => {
+                    let resources = if versions.contains(&asked) { json!([resource]) } else { json!([]) };
+                    json!({"kind": "APIResourceList", "groupVersion": format!("admissionregistration.k8s.io/{asked}"), "resources": resources})
+                }
+                None => json!({"kind": "APIGroupList", "groups": [{"name": "admissionregistration.k8s.io", "versions": [version("v1"), version("v1beta1")], "preferredVersion": version("v1")}]}),
+            }
+            .to_string();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            drop(stream.write_all(answer.as_bytes()));
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn the_version_is_the_one_that_the_cluster_serves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sidecar = folder.path().join("ship.yaml");
+    std::fs::write(&sidecar, SIDECAR.replace("TARGET", r#"{"name": "web"}"#).replace("LOGS", LOGS)).expect("written");
+    // Connections wait in its queue, and nobody ever takes one.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = format!("http://{}", listener.local_addr().expect("an address"));
+    let lacks = "warning: this API server has no MutatingAdmissionPolicy: Kubernetes 1.36 has it; 1.34 and 1.35 need --feature-gates=MutatingAdmissionPolicy=true and --runtime-config=admissionregistration.k8s.io/v1beta1=true";
+    let table = [
+        (serving(&["v1", "v1beta1"]), "v1", "warning: -:"),
+        (serving(&["v1"]), "v1", "warning: -:"),
+        (serving(&["v1beta1"]), "v1beta1", "warning: -:"),
+        (serving(&[]), "v1", lacks),
+        (silent, "v1beta1", "warning: no cluster answers"),
+    ];
+    for (server, version, said) in table {
+        let kubeconfig = folder.path().join("kubeconfig");
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: x, users: [{{name: x, user: {{}}}}], clusters: [{{name: x, cluster: {{server: '{server}'}}}}], contexts: [{{name: x, context: {{cluster: x, user: x}}}}]}}"
+        );
+        std::fs::write(&kubeconfig, text).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logsidecar"));
+        let command = command.args(["policy", "-f"]).arg(&sidecar).env("KUBECONFIG", &kubeconfig);
+        let run = Run::from(command.output().expect("it starts"));
+        for object in objects(&run) {
+            assert_eq!(object["apiVersion"], format!("admissionregistration.k8s.io/{version}"), "{}", run.stderr);
+        }
+        let said = said.replace("-:", &format!("{}:", sidecar.display()));
+        assert!(run.stderr.starts_with(&said), "{version}: {}", run.stderr);
     }
 }

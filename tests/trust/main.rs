@@ -7,6 +7,7 @@
 //! * `proxy`, `controller`: the system under test, and what stands between it and the API server
 //! * `witness`: every version that a workload ever had
 //! * `oracle`: whether a namespace is as its LogSidecars ask for
+//! * `policies`: what is created under a policy
 //! * `stage`: the three of them together, for one case
 //! * everything else: the cases
 
@@ -17,6 +18,7 @@ mod controller;
 #[allow(dead_code, reason = "shared with the end-to-end suite, which needs more of it")]
 mod kubernetes;
 mod oracle;
+mod policies;
 mod proxy;
 mod stage;
 mod witness;
@@ -27,6 +29,7 @@ mod contest;
 mod crash;
 mod owners;
 mod policy;
+mod policy_controller;
 mod random;
 mod secrets;
 mod tenancy;
