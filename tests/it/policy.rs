@@ -19,7 +19,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use crate::api_server::admit;
+use crate::{api_server::admit, logsidecar::run};
 
 // --- what `inject` does ---
 
@@ -221,5 +221,30 @@ fn what_a_policy_does_is_what_inject_does() {
         result.unwrap_or_else(|error| panic!("{error}"));
         let [mutated, left] = seen.into_inner();
         assert!(mutated > 5 && left > 5, "{mutated} mutated, {left} left alone: one of the two is not looked at");
+    });
+}
+
+#[test]
+fn what_a_policy_has_put_into_an_object_is_taken_out_of_its_manifest_by_way_of_inject() {
+    deep(|| {
+        let example =
+            |file: &str| std::fs::read_to_string(format!("{}/examples/tail-builtin/{file}", env!("CARGO_MANIFEST_DIR")));
+        let object = |text: &str| logsidecar::manifest::read("x", text.as_bytes()).expect("a manifest").remove(0).value;
+        let (workload, sidecar) = (example("workload.yaml").expect("a file"), example("logsidecar.yaml").expect("a file"));
+        let policy = object(&example("policy.yaml").expect("a file"));
+        let admitted = admit(&policy, &object(&workload)).expect("the target").to_string();
+        let alone = run(&["uninject", "-f", "-"], admitted.as_bytes());
+        assert_eq!(object(&alone.stdout), object(&admitted), "only its LogSidecar says what is its");
+        assert!(alone.stderr.contains("LogSidecar app-logs: a policy put it in"), "{}", alone.stderr);
+        let known = run(&["inject", "-f", "-"], format!("{sidecar}\n---\n{admitted}").as_bytes());
+        assert_eq!(template(&object(&known.stdout), Kind::Deployment), template(&object(&admitted), Kind::Deployment));
+        let out = run(&["uninject", "-f", "-"], known.stdout.as_bytes());
+        let mut plain = object(&workload);
+        // Nobody remembers that there were no annotations.
+        plain["metadata"]["annotations"] = object(&out.stdout)["metadata"]["annotations"].clone();
+        if plain["metadata"]["annotations"].is_null() {
+            plain["metadata"].as_object_mut().expect("a map").shift_remove("annotations");
+        }
+        assert_eq!(object(&out.stdout), plain);
     });
 }
