@@ -11,7 +11,6 @@ use super::{
 use crate::{
     api::{LEDGER_ANNOTATION, LogSidecarSpec, OPT_OUT_LABEL},
     kind::Kind,
-    plan::Key,
 };
 
 /// Sources of volumes that nothing can be written to.
@@ -21,7 +20,7 @@ const READ_ONLY: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected",
 #[derive(Clone, Debug)]
 pub(super) struct Condition {
     name: &'static str,
-    /// Alternatives to each other are one expression, what all has to hold is several.
+    /// Expressions that all have to hold.
     all: Vec<String>,
     /// What is left alone, as what follows "a Deployment".
     pub left: Option<String>,
@@ -225,9 +224,4 @@ fn not_opted_out() -> Condition {
 
 fn existing(spec: &LogSidecarSpec) -> impl Iterator<Item = &str> {
     spec.logs.iter().filter_map(|log| log.volume.as_ref()?.existing.as_ref()).map(|existing| existing.name.as_str())
-}
-
-/// Whether the key is one of a container.
-pub(super) fn is_container(key: &Key) -> bool {
-    key.container().is_some()
 }

@@ -5,7 +5,6 @@ use serde_json::Value;
 use super::{
     Error,
     cel::{Cel, pattern},
-    conditions::is_container,
     stand_in::{Blanks, Case},
     vary::vary,
 };
@@ -101,14 +100,14 @@ impl Sketch {
 
     /// The names of the volumes that the sidecar mounts.
     pub fn mounted(&self) -> impl Iterator<Item = &str> {
-        let sidecar = self.items.iter().find(|(key, _)| is_container(key)).map(|(_, item)| item);
+        let sidecar = self.items.iter().find(|(key, _)| key.container().is_some()).map(|(_, item)| item);
         let lists = ["volumeMounts", "volumeDevices"].into_iter().filter_map(move |list| sidecar?.get(list)?.as_array());
         lists.flatten().filter_map(|mount| mount.get("name")?.as_str())
     }
 
     /// Whether the sidecar has a security context.
     pub fn has_security_context(&self) -> bool {
-        self.items.iter().any(|(key, item)| is_container(key) && item.get("securityContext").is_some())
+        self.items.iter().any(|(key, item)| key.container().is_some() && item.get("securityContext").is_some())
     }
 }
 
