@@ -3,6 +3,7 @@
 
 mod files;
 mod inject;
+mod policy;
 mod validate;
 
 use std::{
@@ -49,6 +50,9 @@ enum Command {
     /// Check LogSidecars and workloads in files, without a cluster.
     #[command(after_help = "Example:\n  logsidecar validate -f examples/tail-builtin")]
     Validate(Files),
+    /// Print an admission policy for each LogSidecar in files: new workloads are created with their sidecar in them.
+    #[command(after_help = "Example:\n  logsidecar policy -f logsidecar.yaml | kubectl apply -f -")]
+    Policy(policy::Options),
     /// Print the CustomResourceDefinition.
     #[command(after_help = "Example:\n  logsidecar crd | kubectl apply -f -")]
     Crd,
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Inject(Inject { files, images }) => carry_out(Verb::Inject, Input::read(&files), &images.into()),
         Command::Uninject(files) => carry_out(Verb::Uninject, Input::read(&files), &Images::default()),
         Command::Validate(files) => carry_out(Verb::Validate, Input::read(&files), &Images::default()),
+        Command::Policy(options) => policy::policy(options).and_then(|text| print(&text)),
         Command::Crd => serde_json::to_value(api::definition())
             .map_err(|error| Failure::Output(error.into()))
             .and_then(|crd| print(&manifest::write(&crd))),

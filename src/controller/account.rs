@@ -34,6 +34,9 @@ impl Look<'_> {
 
     /// One Event and one line of log for each `LogSidecar` whose items changed.
     pub fn tell(&self, plan: &Plan) {
+        if self.written.is_some() && self.written != self.ledger {
+            tracing::info!(workload = %self.workload.key, "took over what a policy has put in");
+        }
         let items = |ledger: Option<&Ledger>, verdict: &Verdict| {
             ledger.and_then(|ledger| ledger.entry(&verdict.name, verdict.uid.as_deref())).map(|entry| entry.items.clone())
         };

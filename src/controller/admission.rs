@@ -38,6 +38,8 @@ impl<'a> Look<'a> {
     /// Whether a plan may be carried out now. Whoever only gets another ledger does not replace his pods.
     pub async fn admit(&mut self, template: &Value, plan: &Plan) -> Admission {
         if plan.template == *template {
+            // What a policy has put in becomes this revision's.
+            self.keep_revisions(&(0..self.claims.len()).collect::<Vec<_>>()).await;
             return Admission::Go;
         }
         let movers = self.movers(template, plan);
@@ -48,12 +50,17 @@ impl<'a> Look<'a> {
         if self.only_plans(&movers, template, plan) {
             return Admission::Again;
         }
-        for index in &movers {
+        self.keep_revisions(&movers).await;
+        self.ask(&movers)
+    }
+
+    /// What these put in can be given back later.
+    async fn keep_revisions(&self, of: &[usize]) {
+        for index in of {
             if let (Stance::Apply(_), Some(sidecar)) = (self.claims[*index].stance, self.sidecar(&self.claims[*index])) {
                 self.context.revisions.keep(&self.context.client, sidecar, &self.context.images).await;
             }
         }
-        self.ask(&movers)
     }
 
     /// The claims that a plan changes something for, by their index.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason},
-    plan::{self, Claim, Key, Ledger, Plan, Refusal, Setting, Subject, fingerprint},
+    plan::{self, Claim, Key, Ledger, Plan, Refusal, Subject, fingerprint},
     rollout::waves::Flight,
 };
 
@@ -28,6 +28,9 @@ pub(super) struct Look<'a> {
     pub context: &'a Arc<Context>,
     pub known: &'a [Arc<Sidecar>],
     pub workload: Arc<Workload>,
+    /// The ledger that is on the workload.
+    pub written: Option<&'a Ledger>,
+    /// The ledger that counts: one that is lost may have been recovered, and what policies have put in is ours in it.
     pub ledger: Option<&'a Ledger>,
     pub claims: Vec<Claim<'a>>,
     /// The LogSidecars whose rollout has failed here, and that get back what was here before.
@@ -41,8 +44,7 @@ impl Look<'_> {
         let template = self.workload.template();
         loop {
             let plan = self.plan(&self.workload, &template, self.ledger);
-            // One that was recovered is not on the workload.
-            let same_ledger = plan.ledger.as_ref() == self.ledger.filter(|_| self.workload.ledger.is_some());
+            let same_ledger = plan.ledger.as_ref() == self.written;
             if plan.template == template && same_ledger {
                 return self.settled(&plan);
             }
@@ -170,6 +172,7 @@ impl Look<'_> {
             context: self.context,
             known: self.known,
             workload: self.workload.clone(),
+            written: self.written,
             ledger: self.ledger,
             claims: others,
             restoring: self.restoring.clone(),
@@ -193,11 +196,7 @@ impl Look<'_> {
     }
 
     pub fn plan_for(&self, workload: &Workload, template: &Value, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
-        let setting = Setting {
-            kind: workload.key.target.kind,
-            images: &self.context.images,
-            native_sidecars: self.context.native_sidecars,
-        };
+        let setting = self.context.setting(workload.key.target.kind);
         let subject = Subject {
             uid: Some(&workload.uid),
             template,

@@ -45,9 +45,14 @@ async fn look_at(context: &Arc<Context>, key: &WorkloadKey) -> Next {
     rollout::revise(context, &known);
     let again = follow(context, &workload, &known).await;
     let all: Vec<Known<'_>> = known.iter().map(|sidecar| sidecar.known()).collect();
-    let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
-        Ok(ledger) => (ledger.or_else(|| workload.recover(&all)), None),
+    let (written, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
+        Ok(ledger) => (ledger, None),
         Err(error) => (None, Some(error.to_string())),
+    };
+    let ledger = match &written {
+        None if unreadable.is_none() => workload.recover(&all),
+        None => None,
+        Some(written) => workload.take_over(written, &all, context.setting(key.target.kind)),
     };
     let labelled = Labelled { kind: key.target.kind, name: &key.target.name, labels: &workload.labels() };
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
@@ -63,6 +68,7 @@ async fn look_at(context: &Arc<Context>, key: &WorkloadKey) -> Next {
         context,
         known: &known,
         workload: workload.clone(),
+        written: written.as_ref(),
         ledger: ledger.as_ref(),
         claims,
         restoring: BTreeSet::new(),

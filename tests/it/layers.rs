@@ -4,8 +4,8 @@
 use std::{fs, path::Path};
 
 /// Modules (a file and the folder of its name) that must be pure.
-const PURE: [&str; 11] =
-    ["api", "kind", "manifest", "merge", "plan", "preflight", "quantity", "rollout", "shipper", "status", "validate"];
+const PURE: [&str; 12] =
+    ["api", "kind", "manifest", "merge", "plan", "policy", "preflight", "quantity", "rollout", "shipper", "status", "validate"];
 
 /// What gives a module access to the world.
 const FORBIDDEN: [&str; 26] = [
