@@ -214,18 +214,19 @@ impl<'a> Client<'a> {
             format!("{name}={}", service["spec"]["clusterIP"].as_str().expect("an address"))
         };
         let services: Vec<String> = services.iter().map(address).collect();
-        // Not wget: linked statically it crashes where there is no resolver.
-        let script = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' > /tmp/request
-        for service in $SERVICES; do (
-            good=0 bad=0
-            while [ ! -e /tmp/stop ]; do
-                if nc -w 3 ${service#*=} 80 < /tmp/request | grep -q ^ok; then good=$((good + 1)); else bad=$((bad + 1)); fi
-                usleep 5000
-            done
-            echo \"${service%=*} $good $bad\"
-        ) & done; wait; echo end; sleep 3600";
+        // One process for each Service asks for one page after the other; what it says goes to a stream that is not buffered.
+        let script = "for service in $SERVICES; do
+            curl -s -m 3 --rate 30/s -H 'Connection: close' -o /dev/null -w '%{stderr}%{http_code}\\n' \
+                \"http://${service#*=}/?[1-1000000]\" 2> /tmp/${service%=*} & echo $! >> /tmp/pids
+        done
+        wait
+        for service in $SERVICES; do
+            answers=/tmp/${service%=*}
+            echo \"${service%=*} $(grep -c '^200$' $answers) $(grep -vc '^200$' $answers)\"
+        done
+        echo end; sleep 3600";
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [
-            {"name": "client", "image": "busybox:1.36", "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script],
+            {"name": "client", "image": "nginx:latest", "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script],
                 "env": [{"name": "SERVICES", "value": services.join(" ")}]}]}});
         namespace.apply(&pod.to_string());
         namespace.wait("pod/client", "condition=Ready");
@@ -234,8 +235,8 @@ impl<'a> Client<'a> {
 
     /// Good and bad answers of each Service, and how many a second there were in all.
     fn stop(self) -> (BTreeMap<String, (u64, u64)>, f64) {
-        self.namespace.kubectl(&["exec", "client", "--", "touch", "/tmp/stop"]);
         let seconds = self.start.elapsed().as_secs_f64();
+        self.namespace.kubectl(&["exec", "client", "--", "sh", "-c", "kill $(cat /tmp/pids)"]);
         let log = eventually("the client to end", || {
             let log = self.namespace.kubectl(&["logs", "client"]);
             log.lines().any(|line| line == "end").then_some(log)
