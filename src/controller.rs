@@ -21,6 +21,8 @@ mod recovery;
 mod revisions;
 mod rollout;
 mod sidecar;
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody looks before the first write yet"))]
+pub(crate) mod surroundings;
 mod workload;
 
 use std::{

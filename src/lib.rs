@@ -9,8 +9,8 @@
 //!      one guarded JSON patch, status                   YAML on stdout
 //! ```
 //!
-//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`rollout`], [`merge`], [`shipper`], [`status`],
-//! [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
+//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`rollout`], [`preflight`], [`quantity`], [`merge`],
+//! [`shipper`], [`status`], [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
 
 pub mod api;
 pub mod cli;
@@ -20,6 +20,8 @@ pub mod manifest;
 pub mod merge;
 pub mod options;
 pub mod plan;
+pub mod preflight;
+pub mod quantity;
 pub mod rollout;
 pub mod shipper;
 pub mod status;

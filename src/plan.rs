@@ -5,7 +5,7 @@
 //!
 //! * [`claim`]: which LogSidecars want what of a workload
 //! * `held`, `draft`: what a claim has in the template already; claims settled one after the other
-//! * `sidecar`, `volume`, `user`: what one `LogSidecar` puts in
+//! * `sidecar`, `volume`, `port`, `user`: what one `LogSidecar` puts in
 //! * [`ledger`], [`owned`], [`mod@normal`]: how we know again what we put in
 //! * [`difference`]: the JSON patch from one template to the other
 
@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod normal;
 pub mod object;
 pub mod owned;
+mod port;
 mod refusal;
 mod sidecar;
 mod strip;

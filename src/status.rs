@@ -94,6 +94,8 @@ const fn class(reason: Reason) -> Class {
         | Reason::DirectoryMounted
         | Reason::MountPathTaken
         | Reason::EnvNotFound
+        | Reason::PortTaken
+        | Reason::Blocked
         | Reason::ManagedByController
         | Reason::ServerTooOld
         | Reason::LedgerUnreadable

@@ -61,6 +61,10 @@ pub enum Reason {
     MountPathTaken,
     /// A mount uses an environment variable (`subPathExpr`) that cannot be copied to the sidecar.
     EnvNotFound,
+    /// Another container of the pod uses the port already.
+    PortTaken,
+    /// The new pods would be refused or could not start: nothing was written.
+    Blocked,
     /// Another controller renders this workload and would revert every change.
     ManagedByController,
     /// The API server is older than the feature that is needed.
@@ -127,6 +131,8 @@ impl Reason {
             Self::DirectoryMounted => "DirectoryMounted",
             Self::MountPathTaken => "MountPathTaken",
             Self::EnvNotFound => "EnvNotFound",
+            Self::PortTaken => "PortTaken",
+            Self::Blocked => "Blocked",
             Self::ManagedByController => "ManagedByController",
             Self::ServerTooOld => "ServerTooOld",
             Self::LedgerUnreadable => "LedgerUnreadable",

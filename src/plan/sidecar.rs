@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Key, Refusal, Warning, key, user, volume};
+use super::{Key, Refusal, Warning, key, port, user, volume};
 use crate::{
     api::{Log, LogSidecarSpec, PartialContainer, Placement, Reason, Sidecar, Tail},
     kind::Kind,
@@ -146,8 +146,9 @@ pub(super) fn items(
     } else if matches!(setting.kind, Kind::Job | Kind::CronJob) {
         warnings.push(Warning("with placement Container the Job never completes while the sidecar runs".to_owned()));
     }
-    let container = assemble(container_name(&key), container, mounts, env)?;
-    items.push((key, Value::Object(container)));
+    let container = Value::Object(assemble(container_name(&key), container, mounts, env)?);
+    port::refuse_taken(&pod, &container)?;
+    items.push((key, container));
     Ok(Contribution { items, uses, warnings })
 }
 

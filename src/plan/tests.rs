@@ -162,6 +162,7 @@ fn any_spec() -> impl Strategy<Value = LogSidecarSpec> {
         json!({"tail": {}, "placement": "Container"}),
         json!({"container": {"image": "ship:1", "env": [{"name": "A", "value": "1"}]}}),
         json!({"container": {"name": "ship", "image": "ship:1"}, "placement": "Native"}),
+        json!({"container": {"image": "ship:1", "ports": [{"name": "metrics", "containerPort": 9090}]}}),
     ]);
     (logs, sidecar).prop_map(|(logs, sidecar)| spec(json!({"target": {"name": "web"}, "logs": logs, "sidecar": sidecar})))
 }
@@ -293,6 +294,18 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
         let refusal = World::new(&pod).plan(&[("one", Stance::Apply(&spec))]).verdicts.remove(0).result.expect_err("refused");
         assert_eq!(refusal.reason, reason, "{log} in {pod}: {refusal}");
     }
+}
+
+#[test]
+fn a_sidecar_keeps_its_port_and_another_does_not_get_it() {
+    let mut spec = logs(json!({"directory": "/l"}));
+    let container = json!({"container": {"image": "ship:1", "ports": [{"name": "metrics", "containerPort": 9090}]}});
+    spec.sidecar = Some(serde_json::from_value(container).expect("a sidecar"));
+    let claims = [("one", Stance::Apply(&spec)), ("two", Stance::Apply(&spec))];
+    let world = World::new(&app()).then(&claims[..1]);
+    let plan = world.plan(&claims);
+    let results: Vec<_> = plan.verdicts.iter().map(|verdict| verdict.result.as_ref().err().map(|no| no.reason)).collect();
+    assert_eq!((plan.template, results), (world.template, vec![None, Some(Reason::PortTaken)]));
 }
 
 /// The mounts of the application and of the sidecar, and the volumes that were added.

@@ -71,6 +71,10 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
         ("controllerrevisions".to_owned(), verbs(&["get", "list", "create", "delete"])),
         ("pods".to_owned(), verbs(&["list"])),
         ("events".to_owned(), verbs(&["create", "patch"])),
+        ("namespaces".to_owned(), verbs(&["get"])),
+        ("resourcequotas".to_owned(), verbs(&["list"])),
+        ("limitranges".to_owned(), verbs(&["list"])),
+        ("horizontalpodautoscalers".to_owned(), verbs(&["list"])),
     ]);
     assert_eq!(may, expected);
 }
