@@ -8,6 +8,7 @@
 
 mod apply;
 mod cache;
+pub(crate) mod connection;
 mod context;
 mod events;
 mod health;
@@ -23,6 +24,7 @@ mod rollout;
 mod sidecar;
 #[cfg_attr(not(test), expect(dead_code, reason = "nobody looks before the first write yet"))]
 pub(crate) mod surroundings;
+pub(crate) mod survey;
 mod workload;
 
 use std::{
@@ -34,6 +36,7 @@ use std::{
 
 use clap::Args;
 use futures::FutureExt;
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -157,17 +160,18 @@ async fn finish(context: &Context) {
 async fn has_native_sidecars(client: &Client) -> bool {
     loop {
         match client.apiserver_version().await {
-            Ok(version) => {
-                let number =
-                    |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or_default();
-                return (number(&version.major), number(&version.minor)) >= (1, 29);
-            }
+            Ok(version) => return knows_native_sidecars(&version),
             Err(error) => {
                 tracing::warn!("the API server does not answer: {error}");
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
         }
     }
+}
+
+fn knows_native_sidecars(version: &Info) -> bool {
+    let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or_default();
+    (number(&version.major), number(&version.minor)) >= (1, 29)
 }
 
 async fn work_on_workloads(context: Arc<Context>) {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`rollout`], [`preflight`], [`quantity`], [`merge`],
-//! [`shipper`], [`status`], [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
+//! [`shipper`], [`status`], [`report`], [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
 
 pub mod api;
 pub mod cli;
@@ -22,6 +22,7 @@ pub mod options;
 pub mod plan;
 pub mod preflight;
 pub mod quantity;
+pub mod report;
 pub mod rollout;
 pub mod shipper;
 pub mod status;

@@ -83,7 +83,7 @@ async fn look_at(context: &Arc<Context>, key: &WorkloadKey) -> Next {
 }
 
 /// Workloads that another controller renders are its business: it would revert every change. What is to be taken out is.
-fn leave_to_its_controller(workload: &Workload, claims: &mut [Claim<'_>]) {
+pub(super) fn leave_to_its_controller(workload: &Workload, claims: &mut [Claim<'_>]) {
     let wanting = claims.iter_mut().filter(|claim| matches!(claim.stance, Stance::Apply(_)));
     if workload.controller.is_some() {
         wanting.for_each(|claim| claim.stance = Stance::Keep(Reason::ManagedByController));
@@ -612,7 +612,7 @@ fn state(template: &Value, plan: &Plan) -> String {
 
 /// Whether everything that a ledger names is in a template, and native sidecars are what makes them so: an API server that
 /// does not know `restartPolicy` drops it, and the application would never start.
-fn is_complete(ledger: Option<&Ledger>, template: &Value) -> bool {
+pub(super) fn is_complete(ledger: Option<&Ledger>, template: &Value) -> bool {
     let mut items = ledger.into_iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys());
     items.all(|key| {
         let item = key.get(template);
@@ -621,16 +621,16 @@ fn is_complete(ledger: Option<&Ledger>, template: &Value) -> bool {
 }
 
 /// What a workload looks like to one `LogSidecar`.
-struct View<'a> {
-    workload: &'a Workload,
-    injected: bool,
+pub(super) struct View<'a> {
+    pub workload: &'a Workload,
+    pub injected: bool,
     /// Whether it is under way.
-    is_soaking: bool,
+    pub is_soaking: bool,
     /// What there is to tell instead of how the pods are doing.
-    told: Option<&'a Refusal>,
+    pub told: Option<&'a Refusal>,
 }
 
-fn outcome(verdict: &Verdict, view: &View<'_>, stopped: Option<&Refusal>) -> Option<Outcome> {
+pub(super) fn outcome(verdict: &Verdict, view: &View<'_>, stopped: Option<&Refusal>) -> Option<Outcome> {
     let View { workload, injected, is_soaking, told } = *view;
     let tell = |refusal: &Refusal| Outcome { reason: refusal.reason, message: refusal.message.clone(), injected };
     match (&verdict.result, stopped, told) {
@@ -671,7 +671,7 @@ fn turn(wait: &Wait<WorkloadKey>) -> String {
 }
 
 /// What a plan would change, for people.
-fn summary(template: &Value, plan: &Plan) -> String {
+pub(super) fn summary(template: &Value, plan: &Plan) -> String {
     let keys = |ledger: Option<&Ledger>| -> BTreeSet<Key> {
         ledger.into_iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned()).collect()
     };

@@ -4,7 +4,8 @@
 use std::{fs, path::Path};
 
 /// Modules (a file and the folder of its name) that must be pure.
-const PURE: [&str; 10] = ["api", "kind", "manifest", "merge", "plan", "preflight", "quantity", "shipper", "status", "validate"];
+const PURE: [&str; 12] =
+    ["api", "kind", "manifest", "merge", "plan", "preflight", "quantity", "report", "rollout", "shipper", "status", "validate"];
 
 /// What gives a module access to the world.
 const FORBIDDEN: [&str; 26] = [

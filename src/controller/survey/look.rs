@@ -1,0 +1,223 @@
+//! What a workload is to become, as the controller would plan it: the same claims, the same planner, and what the controller
+//! keeps back because a rollout has been halted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::api::DynamicObject;
+use serde_json::Value;
+
+use super::super::{
+    cache::Sidecar, connection::Connection, reconcile::leave_to_its_controller, rollout::entry, workload::Workload,
+};
+use crate::{
+    api::{HaltedTarget, LogSidecarSpec, OnFailure, Reason, Stage},
+    kind::Kind,
+    plan::{
+        self, Claim, Effect, Evidence, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict,
+        claim::{Known, Labelled, claims, matches},
+    },
+    rollout::settings::Settings,
+    shipper::Images,
+};
+
+/// Who looks.
+pub(super) struct Surveyor {
+    pub connection: Connection,
+    pub images: Images,
+}
+
+/// A workload, and what of it only matters to people.
+pub(super) struct Listed {
+    pub workload: Workload,
+    /// Why its pods are not replaced by themselves.
+    pub hold: Option<Reason>,
+}
+
+impl Listed {
+    pub fn observe(kind: Kind, object: &DynamicObject) -> Option<Self> {
+        let spec = |pointer: &str| object.data.pointer(pointer);
+        let hold = if spec("/spec/paused") == Some(&Value::Bool(true)) {
+            Some(Reason::Paused)
+        } else if spec("/spec/updateStrategy/type").is_some_and(|strategy| strategy == "OnDelete") {
+            Some(Reason::OnDelete)
+        } else if spec("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64).is_some_and(|kept| kept > 0) {
+            Some(Reason::Partitioned)
+        } else {
+            None
+        };
+        Some(Self { workload: Workload::observe(kind, object)?, hold })
+    }
+}
+
+/// Whose wishes count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    Everybodys,
+    /// Only of those that have put something in already: what the controller does when a patch is refused.
+    WithoutNewcomers,
+}
+
+/// What a look at a workload has found.
+pub(super) struct Seen {
+    pub template: Value,
+    pub ledger: Option<Ledger>,
+    pub plan: Plan,
+    /// Whether the ledger that is planned is the one that is on the workload.
+    pub same_ledger: bool,
+    /// The LogSidecars for which something is changed.
+    pub movers: BTreeSet<String>,
+    /// Why some are kept back, by the name of the `LogSidecar`.
+    pub told: BTreeMap<String, Refusal>,
+}
+
+impl Seen {
+    /// Whether the controller would write.
+    pub fn changes(&self) -> bool {
+        self.plan.template != self.template || !self.same_ledger
+    }
+
+    pub fn verdict(&self, sidecar: &Sidecar) -> Option<&Verdict> {
+        self.plan.verdicts.iter().find(|verdict| verdict.uid.as_deref() == Some(sidecar.uid.as_str()))
+    }
+}
+
+/// Whether a `LogSidecar` is for that workload.
+pub(super) fn is_meant(spec: &LogSidecarSpec, workload: &Workload) -> bool {
+    let target = &workload.key.target;
+    matches(&spec.target, Labelled { kind: target.kind, name: &target.name, labels: &workload.labels() })
+}
+
+/// Where the rollout of a `LogSidecar` was halted, if it still is: any change of the spec is another try.
+pub(super) fn halt(sidecar: &Sidecar) -> Option<&HaltedTarget> {
+    let rollout = &sidecar.status.rollout;
+    let is_current = rollout.revision == sidecar.revision && rollout.generation == sidecar.generation;
+    rollout.halted_at.as_ref().filter(|_| rollout.stage == Stage::Halted && is_current)
+}
+
+/// Whether it was halted at that workload.
+fn is_at(halt: &HaltedTarget, workload: &Workload) -> bool {
+    let target = &workload.key.target;
+    target.name == halt.name && target.kind.is_meant_by(Some(&halt.api_group), &halt.kind)
+}
+
+/// Plans a workload with all LogSidecars of its namespace.
+pub(super) fn look(surveyor: &Surveyor, sidecars: &[Sidecar], workload: &Workload, whose: Whose) -> Seen {
+    let template = workload.template();
+    let known: Vec<Known<'_>> = sidecars.iter().map(Sidecar::known).collect();
+    let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
+        Ok(ledger) => (ledger.or_else(|| workload.recover(&known)), None),
+        Err(error) => (None, Some(error)),
+    };
+    let labels = workload.labels();
+    let target = &workload.key.target;
+    let labelled = Labelled { kind: target.kind, name: &target.name, labels: &labels };
+    let seen_from = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
+    let mut claims = claims(labelled, &known, seen_from.as_ref());
+    if let Some(error) = unreadable {
+        let message = format!("{error}: correct it, or remove it and what was put in");
+        return refused(template, &claims, &Refusal::new(Reason::LedgerUnreadable, message));
+    }
+    leave_to_its_controller(workload, &mut claims);
+    if whose == Whose::WithoutNewcomers {
+        claims.retain(|claim| ledger.as_ref().is_some_and(|ledger| ledger.entry(claim.name, claim.uid).is_some()));
+    }
+    let mut told = BTreeMap::new();
+    for claim in &mut claims {
+        recover(sidecars, workload, claim, &mut told);
+    }
+    let setting = Setting { kind: target.kind, images: &surveyor.images, native_sidecars: surveyor.connection.native_sidecars };
+    let subject = Subject {
+        uid: Some(&workload.uid),
+        template: &template,
+        ledger: ledger.as_ref(),
+        owned: &workload.owned,
+        broken: workload.standing.is_broken(),
+        setting,
+    };
+    let mut plan = plan::plan(&subject, &claims);
+    if plan.template != template && hold_back(sidecars, &mut claims, &template, (ledger.as_ref(), &plan), &mut told) {
+        plan = plan::plan(&subject, &claims);
+    }
+    let moving = claims.iter().filter(|claim| moves(claim, ledger.as_ref(), &template, &plan));
+    let movers = moving.map(|claim| claim.name.to_owned()).collect();
+    // One that was recovered is not on the workload.
+    let same_ledger = plan.ledger.as_ref() == ledger.as_ref().filter(|_| workload.ledger.is_some());
+    Seen { template, ledger, plan, same_ledger, movers, told }
+}
+
+fn refused(template: Value, claims: &[Claim<'_>], refusal: &Refusal) -> Seen {
+    let verdict = |claim: &Claim<'_>| Verdict {
+        name: claim.name.to_owned(),
+        uid: claim.uid.map(str::to_owned),
+        result: Err(refusal.clone()),
+    };
+    let plan = Plan {
+        template: template.clone(),
+        ledger: None,
+        verdicts: claims.iter().map(verdict).collect(),
+        handed_over: Vec::new(),
+    };
+    Seen { template, ledger: None, plan, same_ledger: true, movers: BTreeSet::new(), told: BTreeMap::new() }
+}
+
+fn sidecar_of<'a>(sidecars: &'a [Sidecar], claim: &Claim<'_>) -> Option<&'a Sidecar> {
+    sidecars.iter().find(|sidecar| claim.uid == Some(sidecar.uid.as_str()))
+}
+
+/// What is done at the workload at which a rollout has failed; see `recovery`.
+fn recover(sidecars: &[Sidecar], workload: &Workload, claim: &mut Claim<'_>, told: &mut BTreeMap<String, Refusal>) {
+    let Some(sidecar) = sidecar_of(sidecars, claim) else { return };
+    let (Stance::Apply(spec), Some(halt)) = (claim.stance, halt(sidecar).filter(|halt| is_at(halt, workload))) else { return };
+    let entry = entry(workload, sidecar).filter(|entry| entry.revision.as_ref() == Some(&sidecar.revision));
+    let (reason, more) = match (Settings::of(spec.rollout.as_ref()).on_failure, entry) {
+        (OnFailure::Halt, _) => (Reason::RolloutFailed, ""),
+        (OnFailure::Rollback, Some(entry)) if entry.previous.is_none() => {
+            claim.stance = Stance::Remove(Evidence::Failed);
+            (Reason::RolledBack, "; taken out again")
+        }
+        (OnFailure::Rollback, _) => {
+            claim.stance = Stance::Keep(Reason::RolledBack);
+            (Reason::RolledBack, "; given back what was here before")
+        }
+    };
+    told.insert(claim.name.to_owned(), Refusal::new(reason, format!("{}{more}", halt.cause)));
+}
+
+/// Keeps back whoever would be changed for a rollout that has been halted elsewhere.
+fn hold_back(
+    sidecars: &[Sidecar],
+    claims: &mut [Claim<'_>],
+    template: &Value,
+    (ledger, plan): (Option<&Ledger>, &Plan),
+    told: &mut BTreeMap<String, Refusal>,
+) -> bool {
+    let mut any = false;
+    for claim in claims.iter_mut().filter(|claim| matches!(claim.stance, Stance::Apply(_))) {
+        let Some(halt) = sidecar_of(sidecars, claim).and_then(halt) else { continue };
+        if moves(claim, ledger, template, plan) {
+            let message = format!("left as it is: the rollout was halted at {} {}: {}", halt.kind, halt.name, halt.cause);
+            claim.stance = Stance::Keep(Reason::Halted);
+            told.entry(claim.name.to_owned()).or_insert_with(|| Refusal::new(Reason::Halted, message));
+            any = true;
+        }
+    }
+    any
+}
+
+/// Whether a plan changes anything for a claim.
+fn moves(claim: &Claim<'_>, ledger: Option<&Ledger>, template: &Value, plan: &Plan) -> bool {
+    let entry = |ledger: Option<&Ledger>| ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid)).cloned();
+    let (before, after) = (entry(ledger), entry(plan.ledger.as_ref()));
+    let changed = |entry: &plan::ledger::Entry| entry.items.keys().any(|key| key.get(template) != key.get(&plan.template));
+    let is_news = before.as_ref().map(|entry| &entry.items) != after.as_ref().map(|entry| &entry.items);
+    matches!(claim.stance, Stance::Apply(_) | Stance::Remove(_) | Stance::Orphan)
+        && (is_news || after.as_ref().is_some_and(changed))
+}
+
+/// Whether a verdict leaves everything as it is because somebody wants it so.
+pub(super) fn kept(verdict: &Verdict) -> Option<Reason> {
+    match verdict.result {
+        Ok(Effect::Kept(reason)) => Some(reason),
+        Ok(Effect::Applied(_) | Effect::Removed | Effect::Orphaned) | Err(_) => None,
+    }
+}
