@@ -13,7 +13,7 @@ use crate::{controller::survey, report};
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\
-Examples:
+Example:
   logsidecar explain deployment/web
   logsidecar explain sts db -n shop
   logsidecar explain pod/web-5d4f8c7b9-x2x7k";

@@ -21,7 +21,7 @@ use crate::{
 pub(super) const HELP: &str = "\
 Exit code: 0 nothing would change, 1 something would, 2 something is blocked, or a failure.
 
-Examples:
+Example:
   logsidecar plan
   logsidecar plan web-logs -n shop
   logsidecar plan -f logsidecar.yaml";

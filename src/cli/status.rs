@@ -16,7 +16,7 @@ use crate::{
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\
-Examples:
+Example:
   logsidecar status
   logsidecar status web-logs -n shop
   logsidecar status -A";

@@ -1,5 +1,6 @@
 //! What would change, for `logsidecar plan`.
 
+mod shortened;
 mod text;
 
 use serde::Serialize;

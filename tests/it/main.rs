@@ -3,6 +3,7 @@
 mod bad_input;
 mod cel;
 mod cli;
+mod cluster;
 mod contract;
 mod golden;
 mod layers;

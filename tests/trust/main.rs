@@ -26,6 +26,7 @@ mod admission;
 mod contest;
 mod crash;
 mod owners;
+mod plan;
 mod random;
 mod secrets;
 mod tenancy;

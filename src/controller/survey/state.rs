@@ -153,6 +153,8 @@ fn heads<'a>(
             injected: of().filter(|(_, row)| row.injected).count(),
             available: of().filter(|(reason, _)| *reason == Reason::Available).count(),
             stage: match sidecar.status.rollout.stage {
+                // Nobody has written any status yet.
+                Stage::Canary if sidecar.status.conditions.is_empty() => "not begun",
                 Stage::Canary => "Canary",
                 Stage::Rolling => "Rolling",
                 Stage::Halted => "Halted",

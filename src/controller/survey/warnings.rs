@@ -29,6 +29,14 @@ pub(super) fn warnings(listed: &Listed, seen: &Seen, sidecars: &[Sidecar], answe
         }
     }
     warnings.extend(unlimited(seen, answer));
+    let has = |name: &str| seen.ledger.as_ref().is_some_and(|ledger| ledger.entry(name, None).is_some());
+    let newcomers: Vec<&str> = seen.movers.iter().map(String::as_str).filter(|name| !has(name)).collect();
+    if newcomers.len() > 1 {
+        let names = newcomers.join(", ");
+        warnings.push(format!(
+            "of {names}, the one that the controller sees first comes first, and the pods may be replaced once for each"
+        ));
+    }
     if !seen.plan.handed_over.is_empty() {
         let keys: Vec<String> = seen.plan.handed_over.iter().map(Key::to_string).collect();
         warnings.push(format!("left in the template, as somebody else has changed or uses it: {}", keys.join(", ")));

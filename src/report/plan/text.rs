@@ -2,7 +2,7 @@
 
 use similar::TextDiff;
 
-use super::{Fate, Plan, Planned, Summary, told};
+use super::{Fate, Plan, Planned, Summary, shortened::shortened, told};
 use crate::{
     manifest,
     report::{Paint, counted},
@@ -83,7 +83,8 @@ fn said(reason: &str, message: &str) -> String {
 }
 
 fn difference(planned: &Planned, paint: Paint) -> String {
-    let (before, after) = (manifest::write(&planned.before), manifest::write(&planned.template));
+    let (before, after) = shortened(&planned.before, &planned.template);
+    let (before, after) = (manifest::write(&before), manifest::write(&after));
     if before == after {
         return "only the annotation logsidecar.dev/injected would change\n".to_owned();
     }
