@@ -22,8 +22,7 @@ mod recovery;
 mod revisions;
 mod rollout;
 mod sidecar;
-#[cfg_attr(not(test), expect(dead_code, reason = "nobody looks before the first write yet"))]
-pub(crate) mod surroundings;
+mod surroundings;
 pub(crate) mod survey;
 mod workload;
 
@@ -179,7 +178,7 @@ async fn work_on_workloads(context: Arc<Context>) {
     rollout::find_all(&context);
     loop {
         let key = context.workloads.next().await;
-        let next = guarded(&key, reconcile::reconcile(&context, &key)).await;
+        let next = guarded(&key, Box::pin(reconcile::reconcile(&context, &key))).await;
         context.workloads.done(key, next);
         if context.workloads.is_idle() {
             context.seen_all.store(true, Ordering::Relaxed);

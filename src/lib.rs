@@ -9,7 +9,7 @@
 //!      one guarded JSON patch, status                   YAML on stdout
 //! ```
 //!
-//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`rollout`], [`preflight`], [`quantity`], [`merge`],
+//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`preflight`], [`quantity`], [`rollout`], [`merge`],
 //! [`shipper`], [`status`], [`report`], [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
 
 pub mod api;

@@ -33,7 +33,7 @@ pub use self::{
     claim::{Claim, Evidence, Stance},
     held::recover,
     key::Key,
-    ledger::Ledger,
+    ledger::{Before, Ledger},
     normal::{fingerprint, normal},
     owned::Owned,
     refusal::{Refusal, Warning},
@@ -53,8 +53,8 @@ pub struct Subject<'a> {
     pub ledger: Option<&'a Ledger>,
     /// What its `managedFields` say.
     pub owned: &'a Owned,
-    /// Whether its pods do badly as it is.
-    pub broken: bool,
+    /// How its pods do as it is.
+    pub before: Before,
     /// The surroundings.
     pub setting: Setting<'a>,
 }

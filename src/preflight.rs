@@ -6,7 +6,7 @@
 //!
 //! * `pod`: what a pod asks for once the defaults of its namespace are in it
 //! * `quota`, `limit_range`, `pod_security`, `autoscaler`: one rule of the API server each
-//! * [`cost`]: what a change asks for in all
+//! * [`fn@cost`]: what a change asks for in all
 //!
 //! Only what a change makes worse stands in its way. What the template had before is its owner's business, and whatever is
 //! only taken out goes out.

@@ -4,6 +4,7 @@
 //! * [`settings`]: `spec.rollout`, parsed
 //! * [`progress`]: the status of a workload → is its rollout done?
 //! * [`health`]: its pods → does the sidecar run?
+//! * [`verdict`]: has a workload that is being changed arrived, or failed?
 //! * [`waves`]: who may start, who has to wait, what halts everything
 //!
 //! What is known after a restart of the controller is in the status of the `LogSidecar` (a rollout that was halted, a canary that
@@ -12,6 +13,7 @@
 pub mod health;
 pub mod progress;
 pub mod settings;
+pub mod verdict;
 pub mod waves;
 
 use serde_json::json;

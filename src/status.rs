@@ -119,6 +119,8 @@ pub struct Subject<'a> {
     pub is_supported: bool,
     /// Where its rollout is.
     pub rollout: &'a RolloutStatus,
+    /// What those wait for whose turn has not come.
+    pub turn: &'a str,
     /// `spec.target.name`.
     pub target: Option<&'a str>,
     /// `spec.suspend`.
@@ -177,7 +179,7 @@ pub fn status(
         pending: count(&|outcome| matches!(class(outcome.reason), Class::Pending | Class::Failing)),
         halted: count(&|outcome| class(outcome.reason) == Class::Halted),
         rollout: subject.rollout.clone(),
-        targets: worst.into_iter().take(LISTED).map(|(target, outcome)| listed(target, outcome)).collect(),
+        targets: worst.into_iter().take(LISTED).map(|(target, outcome)| listed(target, outcome, subject.turn)).collect(),
     }
 }
 
@@ -273,12 +275,13 @@ fn example(of: Option<(&Target, &Outcome)>) -> String {
     .unwrap_or_default()
 }
 
-fn listed(target: &Target, outcome: &Outcome) -> TargetStatus {
+fn listed(target: &Target, outcome: &Outcome, turn: &str) -> TargetStatus {
+    let message = if outcome.reason == Reason::Queued && outcome.message.is_empty() { turn } else { &outcome.message };
     TargetStatus {
         kind: target.kind.name().to_owned(),
         name: target.name.clone(),
         reason: outcome.reason.as_str().to_owned(),
-        message: shortened(&outcome.message),
+        message: shortened(message),
     }
 }
 
@@ -302,6 +305,7 @@ mod tests {
         kind: "Deployment",
         is_supported: true,
         rollout: &ROLLING,
+        turn: "waits",
         target: None,
         suspended: false,
         deleting: false,

@@ -17,7 +17,7 @@ use logsidecar::{
     api::{LEDGER_ANNOTATION, MANAGER},
     kind::Kind,
     plan::{
-        Claim, Effect, Evidence, Key, Ledger, Owned, Plan, Setting, Stance, Subject, Verdict,
+        Before, Claim, Effect, Evidence, Key, Ledger, Owned, Plan, Setting, Stance, Subject, Verdict,
         difference::difference,
         key::{container, containers},
         ledger::{Entry, Origin},
@@ -53,7 +53,7 @@ fn planned(object: &Value, kind: Kind, uid: Option<&str>, round: &Round) -> Valu
     let owned = owned(&round.owned(template), kind);
     let images = Images::default();
     let setting = Setting { kind, images: &images, native_sidecars: !round.old_server };
-    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, broken: false, setting };
+    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, setting };
     let specs: Vec<_> = round.wishes.iter().map(Wish::spec).collect();
     let claims = claims(round, &specs, ledger.as_ref(), uid.is_some());
     let plan = plan(&subject, &claims);

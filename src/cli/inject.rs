@@ -14,7 +14,7 @@ use crate::{
     kind::Kind,
     manifest,
     plan::{
-        self, Claim, Effect, Evidence, Ledger, Owned, Plan, Setting, Stance, Subject,
+        self, Before, Claim, Effect, Evidence, Ledger, Owned, Plan, Setting, Stance, Subject,
         claim::{Known, Labelled, Phase, claims, matches},
         ledger::ParseLedgerError,
         object::{embed, ledger_text},
@@ -149,7 +149,7 @@ fn injected(
 fn planned(input: &Input, place: &Place, kind: Kind, images: &Images, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
     let template = input.object(place).pointer(kind.template()).unwrap_or(&Value::Null);
     let setting = Setting { kind, images, native_sidecars: true };
-    plan::plan(&Subject { uid: None, template, ledger, owned: &Owned::default(), broken: false, setting }, claims)
+    plan::plan(&Subject { uid: None, template, ledger, owned: &Owned::default(), before: Before::Well, setting }, claims)
 }
 
 fn ledger(input: &Input, place: &Place) -> Result<Option<Ledger>, String> {

@@ -50,8 +50,8 @@ pub(crate) enum Error {
     #[error("the kubeconfig cannot be used: correct it, or choose another by --kubeconfig, --context or KUBECONFIG")]
     Client(#[source] kube::Error),
     /// It does not answer.
-    #[error("cannot {} {}: is the cluster up, and the one that you mean? Another is chosen by --context, --kubeconfig or KUBECONFIG", .0.verb, .0.what())]
-    Unreachable(Request, #[source] kube::Error),
+    #[error("cannot {} {}: is the cluster up, and the one that you mean? Another is chosen by --context, --kubeconfig or KUBECONFIG: {}", .0.verb, .0.what(), .1)]
+    Unreachable(Request, String),
     /// It does not answer in time.
     #[error("cannot {} {}: no answer from the API server within {} s", .0.verb, .0.what(), TIMEOUT.as_secs())]
     Timeout(Request),
@@ -89,14 +89,14 @@ impl Request {
         let what = name.as_ref().map_or_else(|| resource.clone(), |name| format!("{resource} {name}"));
         match namespace {
             Some(namespace) => format!("{what} in namespace {namespace}"),
-            None if name.is_some() => what,
+            None if name.is_some() => resource.clone(),
             None => format!("{what} in all namespaces"),
         }
     }
 
     /// What an answer means. 404 without the name of a resource is a path that is not served.
     pub fn failed(self, error: kube::Error) -> Error {
-        let kube::Error::Api(status) = &error else { return Error::Unreachable(self, error) };
+        let kube::Error::Api(status) = &error else { return Error::Unreachable(self, innermost(&error)) };
         match status.code {
             401 => Error::Unauthorized(self),
             403 => Error::Forbidden(self),
@@ -176,6 +176,11 @@ impl Connection {
         let answer = tokio::time::timeout(TIMEOUT, api.get(name)).await.map_err(|_| Error::Timeout(request()))?;
         answer.map_err(|error| request().failed(error))
     }
+}
+
+/// What is at the bottom of it: all above repeats it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), innermost)
 }
 
 async fn config(options: &ClusterOptions) -> Result<Config, KubeconfigError> {

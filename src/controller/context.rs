@@ -20,6 +20,7 @@ use super::{
     queue::Queue,
     revisions::Revisions,
     rollout::Rollouts,
+    surroundings::Neighbourhood,
     workload::{Workload, WorkloadKey},
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(super) struct Context {
     pub contests: Contests,
     pub rollouts: Rollouts,
     pub revisions: Revisions,
+    pub neighbourhood: Neighbourhood,
     pub events: Events,
     /// The kinds whose first list is complete.
     pub complete: Mutex<BTreeSet<String>>,
@@ -77,6 +79,7 @@ impl Context {
             contests: Contests::default(),
             rollouts: Rollouts::default(),
             revisions: Revisions::default(),
+            neighbourhood: Neighbourhood::default(),
             complete: Mutex::default(),
             is_complete: tokio::sync::watch::channel(false).0,
             seen_all: AtomicBool::new(false),

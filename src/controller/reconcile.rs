@@ -20,10 +20,11 @@ use super::{
 use crate::{
     api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason, RolloutMode},
     plan::{
-        self, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict, Warning,
+        self, Before, Claim, Effect, Evidence, Key, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict, Warning,
         claim::{Known, Labelled, claims},
         fingerprint,
     },
+    preflight,
     rollout::{
         progress::Progress,
         settings::Settings,
@@ -213,7 +214,15 @@ impl<'a> Look<'a> {
         self.tend_canaries(plan, true);
         self.note_all(plan, &self.workload, None, true);
         let is_under_way = self.context.rollouts.waves().flights(&self.workload.key).any(|(_, flight)| flight.counts);
-        if is_under_way { Next::After(rollout::PROBE) } else { Next::Await }
+        let is_blocked = self.told.values().any(|told| told.reason == Reason::Blocked);
+        if is_under_way {
+            Next::After(rollout::PROBE)
+        } else if is_blocked {
+            // Nothing tells when there is room in a quota.
+            Next::After(REFUSED_FOR)
+        } else {
+            Next::Await
+        }
     }
 
     /// What was allowed is in the workload, whether the answer has come or not.
@@ -238,11 +247,11 @@ impl<'a> Look<'a> {
                 waves.pass_over(&sidecar.key, key);
             } else if is_settled {
                 let entry = rollout::entry(&self.workload, sidecar);
-                let broken = entry.is_some_and(|entry| entry.broken);
+                let before = entry.map_or(Before::Well, |entry| entry.before);
                 waves.find(
                     &sidecar.key,
                     key,
-                    &Flight { written: true, broken, ..self.context.rollouts.flight(&self.workload) },
+                    &Flight { written: true, before, ..self.context.rollouts.flight(&self.workload) },
                 );
             }
         }
@@ -313,6 +322,10 @@ impl<'a> Look<'a> {
             return Admission::Go;
         }
         let movers = self.movers(template, plan);
+        if let Some((index, refusal)) = self.blocked(&movers, template, plan).await {
+            self.hold_back(index, refusal);
+            return Admission::Again;
+        }
         if self.only_plans(&movers, template, plan) {
             return Admission::Again;
         }
@@ -322,6 +335,29 @@ impl<'a> Look<'a> {
             }
         }
         self.ask(&movers)
+    }
+
+    /// Whose change the new pods would not survive, and why. What is given back after a failure was there before.
+    async fn blocked(&self, movers: &[usize], template: &Value, plan: &Plan) -> Option<(usize, Refusal)> {
+        let applies = |index: &&usize| {
+            let claim = &self.claims[**index];
+            matches!(claim.stance, Stance::Apply(_)) && !self.restoring.contains(claim.name)
+        };
+        let applying: Vec<usize> = movers.iter().filter(applies).copied().collect();
+        let last = *applying.last()?;
+        let surroundings = self.context.neighbourhood.of(&self.context.client, &self.workload.key.namespace).await.ok()?;
+        let blockers = |after: &Value| preflight::blockers(&self.workload.change(template, after), &surroundings);
+        let all = blockers(&plan.template).into_iter().next()?;
+        // Of several, the one that would be blocked alone; if it is only too much together, the newest.
+        let alone = |index: usize| {
+            let mut claims = self.claims.clone();
+            for other in applying.iter().filter(|other| **other != index) {
+                claims[*other].stance = Stance::Keep(Reason::Pending);
+            }
+            blockers(&self.plan_for(&self.workload, template, self.ledger, &claims).template).into_iter().next()
+        };
+        let guilty = applying.iter().find_map(|index| Some((*index, alone(*index)?)));
+        Some(guilty.unwrap_or((last, all)))
     }
 
     /// Keeps back whoever only wants to know what would be changed.
@@ -378,11 +414,10 @@ impl<'a> Look<'a> {
                     let message = format!("left as it is: the rollout was halted at {}: {}", halt.at.target, halt.cause);
                     self.hold_back(index, Refusal::new(Reason::Halted, message));
                 }
-                // What is taken out, and what is not halted, does not wait for the rest.
-                Some(wait) if is_taken_out && !request.removing => {
-                    self.hold_back(index, Refusal::new(Reason::Queued, turn(wait)));
-                }
-                Some(wait) => drop(self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, turn(wait)))),
+                // What is taken out, and what is not halted, does not wait for the rest. What it waits for changes with time: status
+                // has the words.
+                Some(_) if is_taken_out && !request.removing => self.hold_back(index, Refusal::new(Reason::Queued, "")),
+                Some(_) => drop(self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, ""))),
                 None if is_halted || is_taken_out => {}
                 None => {
                     let message = "waits for its turn with another LogSidecar, so that its pods are replaced only once";
@@ -462,6 +497,10 @@ impl<'a> Look<'a> {
     }
 
     fn plan(&self, workload: &Workload, template: &Value, ledger: Option<&Ledger>) -> Plan {
+        self.plan_for(workload, template, ledger, &self.claims)
+    }
+
+    fn plan_for(&self, workload: &Workload, template: &Value, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
         let setting = Setting {
             kind: workload.key.target.kind,
             images: &self.context.images,
@@ -472,10 +511,10 @@ impl<'a> Look<'a> {
             template,
             ledger,
             owned: &workload.owned,
-            broken: workload.standing.is_broken(),
+            before: workload.standing.before(),
             setting,
         };
-        plan::plan(&subject, &self.claims)
+        plan::plan(&subject, claims)
     }
 
     fn recall(&self, plan: &Plan, same_ledger: bool, state: &str) -> Option<Next> {
@@ -578,6 +617,7 @@ impl<'a> Look<'a> {
         };
         let template = self.workload.template();
         for verdict in &plan.verdicts {
+            let restored = self.told.get(verdict.name.as_str()).filter(|_| self.restoring.contains(verdict.name.as_str()));
             let (reason, note) = match (items(self.ledger, verdict), items(plan.ledger.as_ref(), verdict)) {
                 (None, Some(_)) => (Reason::Injected, String::new()),
                 (Some(_), None) if matches!(verdict.result, Ok(Effect::Removed)) => (Reason::Removed, String::new()),
@@ -593,6 +633,7 @@ impl<'a> Look<'a> {
                 }
                 (None, None) => continue,
             };
+            let (reason, note) = restored.map_or((reason, note), |told| (told.reason, told.message.clone()));
             tracing::info!(workload = %self.workload.key, sidecar = verdict.name, %reason, note, "patched");
             self.context.tell(&self.workload, &verdict.name, reason, note);
         }
@@ -654,19 +695,6 @@ pub(super) fn outcome(verdict: &Verdict, view: &View<'_>, stopped: Option<&Refus
         (Ok(Effect::Removed), Some(refusal), _) if injected => Some(tell(refusal)),
         (Ok(Effect::Removed), None, Some(told)) if injected || told.reason == Reason::RolledBack => Some(tell(told)),
         (Ok(Effect::Removed | Effect::Orphaned), _, _) => None,
-    }
-}
-
-/// Why it is not its turn.
-fn turn(wait: &Wait<WorkloadKey>) -> String {
-    match wait {
-        Wait::Halted(halt) => format!("halted at {}", halt.at.target),
-        Wait::Full(limit) => format!("waits for its turn: {limit} at a time"),
-        Wait::Canary(first) => {
-            let names: Vec<String> = first.iter().take(3).map(|key| key.target.to_string()).collect();
-            let more = if first.len() > 3 { format!(" and {} more", first.len() - 3) } else { String::new() };
-            format!("waits for the canary: {}{more}", names.join(", "))
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! next is decided in [`crate::rollout::waves`].
 
 use std::{
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -23,20 +23,24 @@ use crate::{
     api::{HaltedTarget, LogSidecar, MANAGER, Reason, RolloutStatus, Stage},
     kind::Kind,
     plan::{
-        Ledger,
+        Before, Ledger,
         claim::{Labelled, matches},
     },
     rollout::{
         health::{self, Health, health},
         progress::Progress,
         settings::{Canaries, Settings},
-        waves::{self, Candidate, Flight, Memory},
+        verdict::{Moment, verdict},
+        waves::{self, Candidate, Flight, Memory, Wait},
     },
     status::Target,
 };
 
 /// How often the pods of a workload that is under way are looked at; less often where many are.
 pub(super) const PROBE: Duration = Duration::from_secs(2);
+
+/// When the status is written after something has ended.
+const REPORT: Duration = Duration::from_millis(300);
 
 /// The waves of all LogSidecars.
 pub(super) type Waves = waves::Waves<SidecarKey, WorkloadKey>;
@@ -73,7 +77,7 @@ impl Rollouts {
             removing: false,
             counts: workload.key.target.kind != Kind::CronJob && !matches!(workload.standing.progress, Progress::Held(_)),
             written: false,
-            broken: workload.standing.is_broken(),
+            before: workload.standing.before(),
             since: self.now(),
             step: step(workload),
             healthy: None,
@@ -91,7 +95,7 @@ fn step(workload: &Workload) -> (u32, u32) {
 pub(super) struct Entry {
     pub revision: Option<String>,
     pub previous: Option<String>,
-    pub broken: bool,
+    pub before: Before,
     containers: Vec<String>,
 }
 
@@ -101,15 +105,15 @@ pub(super) fn entry(workload: &Workload, sidecar: &Sidecar) -> Option<Entry> {
     Some(Entry {
         revision: entry.revision.clone(),
         previous: entry.previous.clone(),
-        broken: entry.broken,
+        before: entry.before,
         containers: entry.items.keys().filter_map(|key| key.container().map(str::to_owned)).collect(),
     })
 }
 
 /// Makes sure that the waves of these LogSidecars are about their current specs.
-pub(super) fn revise(context: &Context, sidecars: &[impl AsRef<Sidecar>]) {
+pub(super) fn revise(context: &Context, sidecars: &[Arc<Sidecar>]) {
     let mut waves = context.rollouts.waves();
-    for sidecar in sidecars.iter().map(AsRef::as_ref) {
+    for sidecar in sidecars {
         let Ok(spec) = &sidecar.spec else { continue };
         waves.revise(&sidecar.key, &sidecar.revision, sidecar.generation, || remembered(context, sidecar));
         let matched = context.outcomes.count(&sidecar.uid);
@@ -144,6 +148,20 @@ pub(super) fn status(context: &Context, sidecar: &Sidecar) -> RolloutStatus {
     RolloutStatus { revision: revision.to_owned(), generation, stage, under_way, halted_at }
 }
 
+/// What those wait for whose turn has not come, in a sentence.
+pub(super) fn turn(context: &Context, sidecar: &Sidecar) -> String {
+    match context.rollouts.waves().turn(&sidecar.key) {
+        None => String::new(),
+        Some(Wait::Halted(halt)) => format!("halted at {}", halt.at.target),
+        Some(Wait::Full(limit)) => format!("waits for its turn: {limit} at a time"),
+        Some(Wait::Canary(first)) => {
+            let names: Vec<String> = first.iter().take(3).map(|key| key.target.to_string()).collect();
+            let more = if first.len() > 3 { format!(" and {} more", first.len() - 3) } else { String::new() };
+            format!("waits for the canary: {}{more}", names.join(", "))
+        }
+    }
+}
+
 /// Who may go first, and how many do.
 pub(super) fn candidates(context: &Context, sidecar: &Sidecar) -> (Vec<Candidate<WorkloadKey>>, usize) {
     let Ok(spec) = &sidecar.spec else { return (Vec::new(), 0) };
@@ -166,6 +184,7 @@ pub(super) fn candidates(context: &Context, sidecar: &Sidecar) -> (Vec<Candidate
             workload: workload.key.clone(),
             has_it: workload.standing.pods > 0 && !matches!(workload.standing.progress, Progress::Held(_)) && has_it(),
             is_telling: workload.standing.is_telling(),
+            is_ready: workload.standing.progress == Progress::Done,
             recreates: workload.standing.recreates,
             is_selected,
         })
@@ -210,7 +229,7 @@ fn find(context: &Context, sidecar: &Sidecar, workload: &Workload) {
     let is_ours = workload.owned.written_at() >= workload.last_writer.as_ref().map(|writer| writer.at);
     let flight = Flight {
         removing: entry.is_none(),
-        broken: !is_ours || entry.is_some_and(|entry| entry.broken),
+        before: entry.filter(|_| is_ours).map_or(Before::Moving, |entry| entry.before),
         revision: revision.unwrap_or_else(|| "unknown".to_owned()),
         written: true,
         ..context.rollouts.flight(workload)
@@ -234,13 +253,13 @@ impl Under<'_> {
 }
 
 /// Follows what is under way at a workload. Says after what time to look again, if a watch will not tell.
-pub(super) async fn follow(context: &Context, workload: &Workload, known: &[impl AsRef<Sidecar>]) -> Option<Duration> {
+pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, known: &[Arc<Sidecar>]) -> Option<Duration> {
     let key = &workload.key;
     let flights: Vec<(SidecarKey, Flight)> =
         context.rollouts.waves().flights(key).map(|(sidecar, flight)| (sidecar.clone(), flight.clone())).collect();
     let mut unders = Vec::new();
     for (sidecar, flight) in flights.into_iter().filter(|(_, flight)| flight.written) {
-        match known.iter().map(AsRef::as_ref).find(|known: &&Sidecar| known.key == sidecar) {
+        match known.iter().find(|known| known.key == sidecar) {
             Some(sidecar) => {
                 let containers = entry(workload, sidecar).map(|entry| entry.containers).unwrap_or_default();
                 unders.push(Under { sidecar, flight, containers });
@@ -267,11 +286,16 @@ pub(super) async fn follow(context: &Context, workload: &Workload, known: &[impl
         let seen: Vec<Option<Health>> = unders.iter().map(|under| seen(workload, under, pods.as_deref())).collect();
         let one_fails = seen.iter().any(|seen| matches!(seen, Some(Health::Failing { .. })));
         for (under, seen) in unders.iter_mut().zip(seen) {
-            match judge(workload, under, seen, one_fails, now) {
+            let soak = under.sidecar.spec.as_ref().map_or(0, |spec| Settings::of(spec.rollout.as_ref()).soak);
+            let has_sidecar = under.is_to_be_seen(workload);
+            let moment = Moment { standing: &workload.standing, seen: seen.as_ref(), has_sidecar, one_fails, soak, now };
+            match verdict(&mut under.flight, moment) {
                 Some(Ok(())) => context.rollouts.waves().finish(&under.sidecar.key, key),
                 Some(Err(cause)) => fail(context, workload, under.sidecar, &cause),
-                None => {}
+                None => continue,
             }
+            // How many are under way is in its status.
+            context.sidecars.add_after(under.sidecar.key.clone(), REPORT);
         }
     }
     let mut waves = context.rollouts.waves();
@@ -316,47 +340,16 @@ fn seen(workload: &Workload, under: &Under<'_>, pods: Option<&[Value]>) -> Optio
     Some(health(pods?, whose, &containers, since)).filter(|_| under.is_to_be_seen(workload))
 }
 
-/// Whether a flight has ended, and if badly, why. `one_fails`: some sidecar in these pods does, perhaps another one.
-fn judge(
-    workload: &Workload,
-    under: &mut Under<'_>,
-    seen: Option<Health>,
-    one_fails: bool,
-    now: u64,
-) -> Option<Result<(), String>> {
-    let deadline = workload.standing.deadline;
-    let is_late = now.saturating_sub(under.flight.since) > u64::from(deadline) * 1000;
-    // Nobody is blamed for what another one has done, or was so before.
-    let is_innocent = under.flight.broken || one_fails || !under.is_to_be_seen(workload);
-    if let Some(Health::Failing { container: _, cause }) = seen {
-        return Some(Err(cause));
-    }
-    match &workload.standing.progress {
-        Progress::Done if !under.is_to_be_seen(workload) => Some(Ok(())),
-        Progress::Done => {
-            let seen = seen?;
-            if seen != Health::Running {
-                under.flight.healthy = None;
-                return None;
-            }
-            let soak = under.sidecar.spec.as_ref().map_or(0, |spec| Settings::of(spec.rollout.as_ref()).soak);
-            (now - *under.flight.healthy.get_or_insert(now) >= soak).then_some(Ok(()))
-        }
-        Progress::Stuck(_) if is_innocent => Some(Ok(())),
-        // The sidecars have to have been looked at before anything else is blamed.
-        Progress::Stuck(why) => seen.map(|_| Err(String::from(&**why))),
-        Progress::Moving | Progress::Degraded if is_late && is_innocent => Some(Ok(())),
-        Progress::Moving | Progress::Degraded if is_late => {
-            seen.map(|_| Err(format!("its pods made no progress for {deadline} s")))
-        }
-        Progress::Moving | Progress::Degraded | Progress::Held(_) => None,
-    }
-}
-
-fn fail(context: &Context, workload: &Workload, sidecar: &Sidecar, cause: &str) {
-    if context.rollouts.waves().fail(&sidecar.key, &workload.key, cause) {
+fn fail(context: &Arc<Context>, workload: &Arc<Workload>, sidecar: &Sidecar, cause: &str) {
+    let (halts, waiting) = {
+        let mut waves = context.rollouts.waves();
+        (waves.fail(&sidecar.key, &workload.key, cause), waves.waiting(&sidecar.key))
+    };
+    if halts {
         tracing::warn!(workload = %workload.key, sidecar = sidecar.key.name, reason = %Reason::Halted, "{cause}");
-        context.sidecars.add(sidecar.key.clone());
+        context.tell(workload, &sidecar.key.name, Reason::Halted, cause.to_owned());
+        // What they wait for now is another thing.
+        waiting.into_iter().for_each(|key| context.workloads.add(key));
     }
 }
 

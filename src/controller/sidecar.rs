@@ -88,7 +88,9 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
     }
     let spec = sidecar.spec.as_ref();
     let rollout = rollout::status(context, sidecar);
+    let turn = rollout::turn(context, sidecar);
     let subject = Subject {
+        turn: &turn,
         generation: sidecar.generation,
         kind: spec.map_or("", |spec| &spec.target.kind),
         is_supported: is_supported(context, sidecar),

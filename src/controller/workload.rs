@@ -14,6 +14,7 @@ use crate::{
     api::{LEDGER_ANNOTATION, MANAGER},
     kind::Kind,
     plan::{self, Ledger, Owned, claim::Known},
+    preflight::{Change, Pods},
     rollout::progress::Standing,
     status::Target,
 };
@@ -83,6 +84,12 @@ impl Workload {
     pub fn recover(&self, known: &[Known<'_>]) -> Option<Ledger> {
         let was_ours = known.iter().filter_map(|known| known.created).any(|created| self.owned.is_written_since(created));
         if was_ours { plan::recover(&self.uid, &self.template(), &self.owned, known) } else { None }
+    }
+
+    /// A change of its template, as preflight looks at it.
+    pub fn change<'a>(&'a self, before: &'a Value, after: &'a Value) -> Change<'a> {
+        let pods = Pods { wanted: self.standing.pods.into(), surges: self.standing.surges };
+        Change { kind: self.key.target.kind, name: &self.key.target.name, before, after, pods }
     }
 
     /// Its own labels.

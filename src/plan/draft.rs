@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Claim, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, Verdict, Warning,
+    Before, Claim, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, Verdict, Warning,
     held::{Held, is_other_volume},
     ledger::{self, BLANK_ANNOTATIONS, Entry, Origin},
     normal::{digest, normal},
@@ -114,7 +114,7 @@ impl Draft<'_> {
                 || held.entry.filter(|_| revision.is_some()).map(|entry| entry.revision.clone().unwrap_or_default()),
                 |entry| entry.previous.clone(),
             ),
-            broken: same.map_or(revision.is_some() && self.subject.broken, |entry| entry.broken),
+            before: same.map_or(revision.map_or(Before::Well, |_| self.subject.before), |entry| entry.before),
             items,
         };
         let mut ledger = Ledger::new(self.subject.uid);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     Claim, Key, Ledger, Owned, Stance, Subject,
     claim::Known,
-    ledger::{Entry, Origin},
+    ledger::{Before, Entry, Origin},
     normal::{digest, normal},
     sidecar,
     strip::strip,
@@ -190,7 +190,7 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
                 renderer: sidecar::RENDERER,
                 revision: None,
                 previous: None,
-                broken: false,
+                before: Before::Well,
                 items,
             });
         }

@@ -55,11 +55,33 @@ pub struct Entry {
     /// The revision that was there before, if there was one: what a failed rollout gives back. Empty if nobody knows which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// Whether the workload did badly before this revision came: that it does so afterwards says nothing then.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub broken: bool,
+    /// How the workload did before this revision came: what was not well then says little afterwards.
+    #[serde(default, skip_serializing_if = "Before::is_well")]
+    pub before: Before,
     /// The items, each with the digest of its normal form.
     pub items: BTreeMap<Key, String>,
+}
+
+/// How a workload did before something was changed in it.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Before {
+    /// All of its pods were available.
+    #[default]
+    Well,
+    /// Its pods were starting, or being replaced by its owner.
+    Moving,
+    /// Some of its pods were not available, and nothing was happening about it.
+    Broken,
+}
+
+impl Before {
+    /// Whether that it does not do well now is news. (By reference, as serde asks.)
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+    pub fn is_well(&self) -> bool {
+        *self == Self::Well
+    }
 }
 
 /// Who put items into a template.

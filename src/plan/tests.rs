@@ -34,7 +34,14 @@ impl World {
         let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
         let ledger = self.ledger.as_ref();
         plan(
-            &Subject { uid: Some(UID), template: &self.template, ledger, owned: &Owned::default(), broken: false, setting },
+            &Subject {
+                uid: Some(UID),
+                template: &self.template,
+                ledger,
+                owned: &Owned::default(),
+                before: Before::Well,
+                setting,
+            },
             &claims,
         )
     }
@@ -525,7 +532,7 @@ fn a_mount_that_the_owner_makes_his_own_is_his() {
         template: &world.template,
         ledger: world.ledger.as_ref(),
         owned: &owned,
-        broken: false,
+        before: Before::Well,
         setting,
     };
     let claim = Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&one) };
@@ -587,7 +594,7 @@ fn a_workload_that_was_restored_with_its_log_sidecar_is_taken_over_and_let_go() 
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
     let ledger = world.ledger.as_ref();
     let subject =
-        Subject { uid: Some(UID), template: &world.template, ledger, owned: &Owned::default(), broken: false, setting };
+        Subject { uid: Some(UID), template: &world.template, ledger, owned: &Owned::default(), before: Before::Well, setting };
     let now = Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&one) };
     let before = Claim { name: "one", uid: Some("before"), revision: None, stance: Stance::Remove(Evidence::Missing) };
     let plan = plan(&subject, &[now, before]);
@@ -678,7 +685,8 @@ fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
     let owned = Owned::of(keys.filter_map(|key| key.get(&world.template).map(|item| (key, item))));
     let images = Images::default();
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
-    let subject = Subject { uid: Some(UID), template: &world.template, ledger: None, owned: &owned, broken: false, setting };
+    let subject =
+        Subject { uid: Some(UID), template: &world.template, ledger: None, owned: &owned, before: Before::Well, setting };
     let plan = plan(&subject, &[Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&wrong) }]);
     assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNotFound);
     assert_eq!(plan.template, world.template);

@@ -79,6 +79,12 @@ mod tests {
             let case = Case::puts_in(&app(owner.clone()), &sidecar(sidecars.clone())).autoscaler(autoscaler);
             assert_eq!(messages(&case), expected, "{owner} {sidecars}");
         }
+        // One that has ended does not count.
+        let mut prepared = app(resources("1", "1Gi"));
+        prepared["spec"]["initContainers"] = json!([{"name": "prepare"}]);
+        let mut after = prepared.clone();
+        after["spec"]["containers"].as_array_mut().expect("a list").push(sidecar(json!({})));
+        assert_eq!(messages(&Case::replaces_all(&prepared, &after).autoscaler(&ours)), [stops]);
         let defaults = json!({"spec": {"limits": [{"type": "Container", "defaultRequest": {"cpu": "1m"}}]}});
         let case = Case::puts_in(&app(resources("1", "1Gi")), &sidecar(json!({}))).autoscaler(&ours);
         assert_eq!(messages(&case.limit_range(&defaults)), [""; 0]);

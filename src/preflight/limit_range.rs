@@ -131,6 +131,11 @@ mod tests {
                 json!({"max": {"memory": "32Mi"}, "default": {"memory": "32Mi"}}),
                 container("a limit of memory of at most 32Mi (now request 64Mi, limit 64Mi)"),
             ),
+            (
+                json!({"requests": {"memory": "16Mi"}}),
+                json!({"max": {"memory": "32Mi"}}),
+                container("a limit of memory of at most 32Mi (now request 16Mi, limit none)"),
+            ),
             (json!({}), json!({"max": {"memory": "32Mi"}, "default": {"memory": "32Mi"}}), vec![]),
             (
                 json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}),
@@ -154,6 +159,10 @@ mod tests {
         let expected = "LimitRange bounds bounds every pod, and with the sidecar all containers together are not within: they need a limit of memory of at most 1Gi (now request 1040Mi, limit 1040Mi); have the sidecar ask for less in sidecar.container.resources, or raise the bound";
         assert_eq!(found(resources("5m", "16Mi"), "Pod", json!({"max": {"memory": "1Gi"}})), [expected]);
         assert_eq!(found(resources("5m", "16Mi"), "Pod", json!({"max": {"memory": "1040Mi"}})), [""; 0]);
+        // The only limit in the pod is that of the sidecar.
+        let unlimited = app(json!({"requests": {"cpu": "1"}}));
+        let case = Case::puts_in(&unlimited, &sidecar(resources("5m", "16Mi")));
+        assert_eq!(messages(&case.limit_range(&range("Pod", json!({"min": {"cpu": "10m"}})))).len(), 1);
         assert_eq!(found(resources("5m", "16Mi"), "Pod", json!({"max": {"memory": "1Mi"}, "min": {"cpu": "9"}})), [""; 0]);
     }
 }

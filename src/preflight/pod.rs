@@ -97,22 +97,22 @@ impl<'a> Pod<'a> {
 
     fn sum(&self, of: fn(&Resources) -> &Amounts) -> Amounts {
         let (mut running, mut started, mut initialising) = (Amounts::new(), Amounts::new(), Amounts::new());
+        let add_all = |to: &mut Amounts, own: &Amounts| own.iter().for_each(|(name, amount)| add(to, name, *amount));
         for container in &self.containers {
             let own = of(&container.resources);
-            if container.stays() {
-                own.iter().for_each(|(name, amount)| add(&mut running, name, *amount));
-            }
-            // While an init container runs, the native sidecars before it do.
-            let mut now = started.clone();
             match container.role {
-                Role::App => continue,
+                Role::App => add_all(&mut running, own),
                 Role::Native => {
-                    own.iter().for_each(|(name, amount)| add(&mut started, name, *amount));
-                    now.clone_from(&started);
+                    add_all(&mut running, own);
+                    add_all(&mut started, own);
                 }
-                Role::Init => own.iter().for_each(|(name, amount)| add(&mut now, name, *amount)),
+                // While it runs, the native sidecars before it do.
+                Role::Init => {
+                    let mut now = started.clone();
+                    add_all(&mut now, own);
+                    raise(&mut initialising, now);
+                }
             }
-            raise(&mut initialising, now);
         }
         raise(&mut running, initialising);
         running

@@ -180,7 +180,8 @@ mod tests {
         let full = json!({"limits.memory": "1", "requests.storage": "0", "count/pods": "0", "pods": "0"});
         let same =
             Case::replaces(&app(resources("1", "1Gi")), &sidecar(resources("5m", "16Mi")), &sidecar(resources("6m", "16Mi")));
-        assert_eq!(messages(&same.quota(&quota(&full, &full))), [""; 0]);
+        let exceeded = json!({"limits.memory": "2", "pods": "7"});
+        assert_eq!(messages(&same.quota(&quota(&full, &exceeded))), [""; 0]);
     }
 
     #[test]

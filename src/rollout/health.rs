@@ -29,6 +29,8 @@ pub enum Health {
         /// In which pod, and how.
         cause: String,
     },
+    /// There is no such pod.
+    Unseen,
     /// Some do not run yet.
     Starting,
     /// All run, and none has ever restarted.
@@ -54,8 +56,9 @@ pub struct Workload<'a> {
 #[must_use]
 pub fn health(pods: &[Value], workload: Workload<'_>, containers: &[&str], since: Option<i64>) -> Health {
     let new = |pod: &&Value| since.is_none_or(|since| created(pod).is_none_or(|created| created >= since));
-    let mut all_run = true;
+    let (mut all_run, mut any) = (true, false);
     for pod in pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && is_of(pod, workload)).filter(new) {
+        any = true;
         for name in containers {
             match status(pod, name).map(failure) {
                 Some(Err(cause)) => {
@@ -68,7 +71,11 @@ pub fn health(pods: &[Value], workload: Workload<'_>, containers: &[&str], since
             }
         }
     }
-    if all_run { Health::Running } else { Health::Starting }
+    match (any, all_run) {
+        (false, _) => Health::Unseen,
+        (true, true) => Health::Running,
+        (true, false) => Health::Starting,
+    }
 }
 
 /// The pods of a Deployment are owned by a `ReplicaSet` that is called after it and the hash in their labels.
@@ -107,7 +114,11 @@ fn failure(status: &Value) -> Result<bool, String> {
         reason.map_or_else(|| format!("exit code {code}"), |reason| format!("{reason}, exit code {code}"))
     });
     if restarts > 0 || ended.is_some() {
-        let again = if restarts > 0 { format!(" and was restarted {restarts} times") } else { String::new() };
+        let again = match restarts {
+            0 => String::new(),
+            1 => " and was restarted once".to_owned(),
+            restarts => format!(" and was restarted {restarts} times"),
+        };
         return Err(format!("has ended ({}){again}", exit.as_deref().unwrap_or("unknown exit code")));
     }
     if HOPELESS.contains(&waiting) {
@@ -151,7 +162,7 @@ mod tests {
             (json!({"state": {"terminated": {"exitCode": 3, "reason": "Error"}}}), failing("has ended (exit code 3)")),
             (
                 json!({"state": {"running": {}}, "restartCount": 1, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}),
-                failing("has ended (OOMKilled, exit code 137) and was restarted 1 times"),
+                failing("has ended (OOMKilled, exit code 137) and was restarted once"),
             ),
         ];
         for (status, expected) in table {
@@ -166,11 +177,11 @@ mod tests {
         let old = pod("web-abc", "2026-01-01T00:00:00Z", "containerStatuses", bad());
         let since = created(&old);
         assert_eq!(at(std::slice::from_ref(&old), since), failing("has ended (exit code 1)"));
-        assert_eq!(at(std::slice::from_ref(&old), since.map(|since| since + 1)), Health::Running);
+        assert_eq!(at(std::slice::from_ref(&old), since.map(|since| since + 1)), Health::Unseen);
         let others = pod("web-front-abc", "2026-01-01T00:00:00Z", "containerStatuses", bad());
-        assert_eq!(at(&[others], None), Health::Running);
+        assert_eq!(at(&[others], None), Health::Unseen);
         let mut deleted = old;
         deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z".into();
-        assert_eq!(at(&[deleted], None), Health::Running);
+        assert_eq!(at(&[deleted], None), Health::Unseen);
     }
 }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::{api::Reason, kind::Kind};
+use crate::{api::Reason, kind::Kind, plan::Before};
 
 /// Kubernetes' own default for Deployments, in seconds; other kinds have none.
 const DEADLINE: i64 = 600;
@@ -101,16 +101,20 @@ impl Standing {
         }
     }
 
-    /// Whether it would not do well without us, either.
+    /// How it does, for those who look at it after a change.
     #[must_use]
-    pub fn is_broken(&self) -> bool {
-        matches!(self.progress, Progress::Stuck(_) | Progress::Degraded)
+    pub fn before(&self) -> Before {
+        match self.progress {
+            Progress::Done | Progress::Held(_) => Before::Well,
+            Progress::Moving => Before::Moving,
+            Progress::Stuck(_) | Progress::Degraded => Before::Broken,
+        }
     }
 
-    /// Whether what becomes of it says anything about a sidecar.
+    /// Whether what becomes of it says anything about a sidecar: it has pods, and they are available or on their way.
     #[must_use]
     pub fn is_telling(&self) -> bool {
-        self.progress == Progress::Done && self.pods > 0
+        matches!(self.progress, Progress::Done | Progress::Moving) && self.pods > 0
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::Stage;
+use crate::{api::Stage, plan::Before};
 
 /// All waves.
 #[derive(Debug)]
@@ -71,8 +71,8 @@ pub struct Flight {
     pub counts: bool,
     /// Whether the change has been written.
     pub written: bool,
-    /// Whether the workload did badly before.
-    pub broken: bool,
+    /// How the workload did before.
+    pub before: Before,
     /// When it began, or last made progress.
     pub since: u64,
     /// How many pods were new and available then.
@@ -102,8 +102,10 @@ pub struct Candidate<W> {
     pub workload: W,
     /// Whether it has the revision already, and pods: it was first before this program started, and may have been harmed by it.
     pub has_it: bool,
-    /// Whether what becomes of it says anything: it has pods, and they are available.
+    /// Whether what becomes of it says anything: it has pods, and they are available or on their way.
     pub is_telling: bool,
+    /// Whether they are available now: others are tried after it.
+    pub is_ready: bool,
     /// Whether it stops completely when it is changed: others are tried before it.
     pub recreates: bool,
     /// Whether the selector of canaries means it.
@@ -330,6 +332,17 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
         }
     }
 
+    /// What whoever waits for his turn waits for.
+    #[must_use]
+    pub fn turn(&self, sidecar: &S) -> Option<Wait<W>> {
+        let wave = self.0.get(sidecar)?;
+        Some(match &wave.phase {
+            Phase::Canary { chosen, .. } => Wait::Canary(chosen.iter().cloned().collect()),
+            Phase::Rolling => Wait::Full(wave.limit),
+            Phase::Halted(halt) => Wait::Halted(halt.clone()),
+        })
+    }
+
     /// How far a wave has come, for those who start after us: revision, generation, stage, how many are under way.
     #[must_use]
     pub fn state(&self, sidecar: &S) -> Option<(&str, i64, Stage, usize)> {
@@ -405,7 +418,7 @@ impl<W: Clone + Ord> Wave<W> {
         let (mut all, count) = candidates();
         let failed = self.failed.as_ref();
         all.retain(|one| !unfit.contains(&one.workload) && (one.is_telling || one.has_it || failed == Some(&one.workload)));
-        all.sort_by_key(|one| (failed != Some(&one.workload), !one.has_it, one.recreates, one.workload.clone()));
+        all.sort_by_key(|one| (failed != Some(&one.workload), !one.has_it, !one.is_ready, one.recreates, one.workload.clone()));
         let selected = all.iter().filter(|one| one.is_selected || failed == Some(&one.workload));
         let mut first: BTreeSet<W> = selected.map(|one| one.workload.clone()).collect();
         if first.is_empty() {
@@ -474,7 +487,7 @@ mod tests {
         removing: false,
         counts: true,
         written: true,
-        broken: false,
+        before: Before::Well,
         since: 0,
         step: (0, 0),
         healthy: None,
@@ -499,6 +512,7 @@ mod tests {
             workload,
             has_it: false,
             is_telling: workload > 1,
+            is_ready: true,
             recreates: workload == 2,
             is_selected: false,
         };

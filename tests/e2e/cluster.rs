@@ -54,22 +54,31 @@ pub fn logsidecar(arguments: &[&str], stdin: &str) -> String {
 }
 
 /// Waits until `look` finds something. The cluster decides how long that takes; the limit is for when it never does.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(Duration::from_secs(120), what, look)
+}
+
+/// The same for what takes longer.
+pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(120), "waited two minutes for: {what}");
+        assert!(start.elapsed() < limit, "waited {} s for: {what}", limit.as_secs());
         thread::sleep(Duration::from_millis(200));
     }
 }
 
 /// Says in the output of the suite why a part of a case is left out.
 pub fn left_out(case: &str, why: &str) {
-    let line = format!("NOT SHOWN {case}: {why}\n");
-    // Past the capture of the test runner: a case that is left out silently would look like one that passed.
-    drop(std::io::stderr().write_all(line.as_bytes()));
+    tell(&format!("NOT SHOWN {case}: {why}"));
+}
+
+/// Says something in the output of the suite, past the capture of the test runner: a case that is left out silently would look like
+/// one that passed, and a figure that nobody sees need not be measured.
+pub fn tell(line: &str) {
+    drop(std::io::stderr().write_all(format!("{line}\n").as_bytes()));
 }
 
 /// A namespace of one case; deleted with it.

@@ -8,8 +8,10 @@
 mod cluster;
 mod examples;
 mod files;
+mod kinds;
 mod lifecycle;
 mod matching;
+mod rollout;
 #[path = "../rules.rs"]
 mod rules;
 mod schema;

@@ -47,8 +47,11 @@ fn folder(address: Option<&str>) -> TempDir {
     folder
 }
 
+/// A part of a path, and the status and the body that it is answered with.
+type Rule = (&'static str, &'static str, &'static str);
+
 /// An API server that answers by these rules, of which the first whose text is in the path counts, and 404 to everything else.
-fn server(rules: &'static [(&'static str, &'static str, &'static str)]) -> String {
+fn server(rules: &'static [Rule]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("an address");
     let address = listener.local_addr().expect("an address").to_string();
     thread::spawn(move || {
@@ -59,7 +62,7 @@ fn server(rules: &'static [(&'static str, &'static str, &'static str)]) -> Strin
     address
 }
 
-fn answer(stream: TcpStream, rules: &[(&str, &str, &str)]) {
+fn answer(stream: TcpStream, rules: &[Rule]) {
     let mut reader = BufReader::new(stream);
     let mut request = String::new();
     drop(reader.read_line(&mut request));
@@ -109,7 +112,7 @@ fn a_cluster_that_does_not_answer_is_no_empty_cluster() {
 
 #[test]
 fn what_is_missing_is_named_with_its_remedy() {
-    let table: [(&[(&str, &str, &str)], &str); 3] = [
+    let table: [(&'static [Rule], &str); 3] = [
         (
             &[
                 ("/version", "200 OK", VERSION),

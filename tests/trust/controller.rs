@@ -15,12 +15,13 @@ use crate::{kubernetes::try_kubectl, proxy::Proxy, stage::SECRET};
 pub struct Controller {
     pub proxy: Arc<Proxy>,
     namespace: String,
+    options: Vec<String>,
     folder: TempDir,
 }
 
 impl Controller {
     /// Not running yet.
-    pub fn new(namespace: &str) -> Self {
+    pub fn new(namespace: &str, options: &[&str]) -> Self {
         let proxy = Proxy::start();
         let folder = tempfile::tempdir().expect("a folder");
         let server = format!("http://{}", proxy.address);
@@ -28,7 +29,8 @@ impl Controller {
             "{{apiVersion: v1, kind: Config, current-context: x, users: [{{name: x, user: {{}}}}],\n clusters: [{{name: x, cluster: {{server: '{server}'}}}}], contexts: [{{name: x, context: {{cluster: x, user: x}}}}]}}"
         );
         std::fs::write(folder.path().join("kubeconfig"), kubeconfig).expect("written");
-        Self { proxy, namespace: namespace.to_owned(), folder }
+        let options = options.iter().map(ToString::to_string).collect();
+        Self { proxy, namespace: namespace.to_owned(), options, folder }
     }
 
     fn log_file(&self) -> PathBuf {
@@ -40,6 +42,7 @@ impl Controller {
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_logsidecar"))
             .args(["run", "--namespace", &self.namespace, "--health-address=127.0.0.1:0", "--log-level=debug,hyper=off"])
+            .args(&self.options)
             .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())

@@ -6,6 +6,7 @@
 //!
 //! * `proxy`, `controller`: the system under test, and what stands between it and the API server
 //! * `witness`: every version that a workload ever had
+//! * `kubelet`: says of pods what a node would say
 //! * `oracle`: whether a namespace is as its LogSidecars ask for
 //! * `stage`: the three of them together, for one case
 //! * everything else: the cases
@@ -13,6 +14,7 @@
 #![allow(clippy::panic, reason = "that is how a test fails")]
 
 mod controller;
+mod kubelet;
 #[path = "../e2e/cluster.rs"]
 #[allow(dead_code, reason = "shared with the end-to-end suite, which needs more of it")]
 mod kubernetes;
@@ -25,8 +27,11 @@ mod absence;
 mod admission;
 mod contest;
 mod crash;
+mod kinds;
 mod owners;
 mod plan;
+mod preflight;
 mod random;
+mod rollout;
 mod secrets;
 mod tenancy;

@@ -11,7 +11,7 @@ use logsidecar::{
     api::{FINALIZER, LEDGER_ANNOTATION, LogSidecar},
     kind::Kind,
     plan::{
-        self, Effect, Ledger, Owned, Setting, Subject,
+        self, Before, Effect, Ledger, Owned, Setting, Subject,
         claim::{Known, Labelled, Phase, claims},
     },
     rollout::revision,
@@ -71,7 +71,7 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&uid)));
     let claims = claims(Labelled { kind: Kind::Deployment, name: &name, labels }, &known, seen.as_ref());
     let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
-    let subject = Subject { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, broken: false, setting };
+    let subject = Subject { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, setting };
     let plan = plan::plan(&subject, &claims);
     if plan.template != *template || plan.ledger != written {
         return Some(format!("Deployment {name} is not as planned"));

@@ -89,7 +89,12 @@ impl Stage {
     }
 
     pub fn controller(&self) -> Controller {
-        Controller::new(&self.namespace.name)
+        self.controller_with(&[])
+    }
+
+    /// The same with more options.
+    pub fn controller_with(&self, options: &[&str]) -> Controller {
+        Controller::new(&self.namespace.name, options)
     }
 
     /// Waits until everything is as the LogSidecars ask for.

@@ -13,17 +13,16 @@ use super::{
         connection::{Error, Request},
         reconcile::{View, is_complete, outcome},
         surroundings,
-        workload::Workload,
     },
     Content, SidecarName, Survey,
-    look::{Listed, Seen, Whose, kept, look},
+    look::{Listed, Look, Seen, Whose, kept},
     warnings::warnings,
 };
 use crate::{
     api::Reason,
     kind::Kind,
-    plan::{Ledger, Refusal},
-    preflight::{Change, Cost, Pods, Surroundings, blockers, cost},
+    plan::{Effect, Ledger, Refusal, Verdict},
+    preflight::{Cost, cost},
     report::{
         self,
         plan::{Fate, Planned, Refused},
@@ -45,7 +44,8 @@ impl Survey {
             let is_meant = |name: &String| {
                 about.is_none_or(|about| about.contains(&SidecarName { namespace: namespace.clone(), name: name.clone() }))
             };
-            let looked = content.workloads.iter().map(|listed| (listed, self.look(content, &listed.workload)));
+            let look = self.look(content);
+            let looked = content.workloads.iter().map(|listed| (listed, look.at(&listed.workload, Whose::Everybodys)));
             let concerned: Vec<(&Listed, Seen)> = looked.filter(|(_, seen)| names(seen).iter().any(is_meant)).collect();
             let surroundings = if concerned.iter().any(|(_, seen)| seen.plan.template != seen.template) {
                 let found = surroundings::fetch(&self.surveyor.connection.client, namespace).await;
@@ -55,9 +55,8 @@ impl Survey {
             } else {
                 None
             };
-            let run = DryRun { survey: self, content, surroundings: surroundings.as_ref() };
-            let run = &run;
-            let planned = stream::iter(concerned).map(|(listed, seen)| async move { run.planned(listed, seen).await });
+            let run = DryRun { look: Look { surroundings: surroundings.as_ref(), ..look } };
+            let planned = stream::iter(concerned).map(|(listed, _)| run.planned(listed));
             let mut planned: Vec<Planned> =
                 planned.buffered(AT_ONCE).try_filter_map(|planned| async { Ok(planned) }).try_collect().await?;
             planned.sort_by(|one, other| one.workload.cmp(&other.workload));
@@ -74,20 +73,18 @@ impl Survey {
         Ok((plan, notes))
     }
 
-    pub(super) fn look(&self, content: &Content, workload: &Workload) -> Seen {
-        look(&self.surveyor, &content.sidecars, workload, Whose::Everybodys)
+    pub(super) fn look<'a>(&'a self, content: &'a Content) -> Look<'a> {
+        Look { surveyor: &self.surveyor, sidecars: &content.sidecars, surroundings: None }
     }
 }
 
 struct DryRun<'a> {
-    survey: &'a Survey,
-    content: &'a Content,
-    surroundings: Option<&'a Surroundings>,
+    look: Look<'a>,
 }
 
 impl DryRun<'_> {
     /// `None` if the workload is gone.
-    async fn planned(&self, listed: &Listed, seen: Seen) -> Result<Option<Planned>, Error> {
+    async fn planned(&self, listed: &Listed) -> Result<Option<Planned>, Error> {
         let (kind, key) = (listed.workload.key.target.kind, &listed.workload.key);
         let request = |verb: &'static str| Request {
             verb,
@@ -95,7 +92,7 @@ impl DryRun<'_> {
             namespace: Some(key.namespace.clone()),
             name: Some(key.target.name.clone()),
         };
-        let mut result = self.attempt(listed, seen).await;
+        let mut result = self.attempt(listed).await;
         for _ in 0..TRIES {
             match result {
                 Ok(planned) => return Ok(Some(planned)),
@@ -105,34 +102,25 @@ impl DryRun<'_> {
                 Err(apply::Error::Refused(_)) => return Err(Error::Forbidden(request("patch"))),
                 Err(apply::Error::Failed(why)) => return Err(Error::Failed(request("patch"), why)),
             }
-            let object = self.survey.surveyor.connection.get(&kind.resource(), &key.namespace, &key.target.name).await;
+            let object = self.look.surveyor.connection.get(&kind.resource(), &key.namespace, &key.target.name).await;
             let object = match object {
                 Err(Error::NotFound(_)) => return Ok(None),
                 object => object?,
             };
             let Some(listed) = Listed::observe(kind, &object) else { return Ok(None) };
-            let seen = self.survey.look(self.content, &listed.workload);
-            result = self.attempt(&listed, seen).await;
+            result = self.attempt(&listed).await;
         }
         Err(Error::Failed(request("patch"), "somebody else changes it all the time".to_owned()))
     }
 
-    async fn attempt(&self, listed: &Listed, seen: Seen) -> Result<Planned, apply::Error> {
+    async fn attempt(&self, listed: &Listed) -> Result<Planned, apply::Error> {
         let workload = &listed.workload;
+        let seen = self.look.at(workload, Whose::Everybodys);
         let mut refused = refusals(&seen);
         if !seen.changes() {
             return Ok(settled(listed, &seen, refused));
         }
-        let found = self.surroundings.map(|surroundings| {
-            let change = change(workload, &seen.template, &seen.plan.template);
-            if change.before == change.after { Vec::new() } else { blockers(&change, surroundings) }
-        });
-        let found = found.unwrap_or_default();
-        if !found.is_empty() {
-            found.iter().for_each(|refusal| refused.push(at(&seen.movers, refusal)));
-            return Ok(settled(listed, &seen, refused));
-        }
-        let client = &self.survey.surveyor.connection.client;
+        let client = &self.look.surveyor.connection.client;
         let refusal = match apply(client, workload, &seen.plan, Mode::DryRun).await {
             Ok(answer) => return Ok(self.changed(listed, &seen, &answer.template(), refused)),
             Err(apply::Error::Refused(refusal)) if !is_about_the_user(&refusal) => refusal,
@@ -141,7 +129,7 @@ impl DryRun<'_> {
         let is_in = |name: &String| seen.ledger.as_ref().is_some_and(|ledger| ledger.entry(name, None).is_some());
         let newcomers: BTreeSet<String> = seen.movers.iter().filter(|name| !is_in(name)).cloned().collect();
         refused.push(at(if newcomers.is_empty() { &seen.movers } else { &newcomers }, &refusal));
-        let rest = look(&self.survey.surveyor, &self.content.sidecars, workload, Whose::WithoutNewcomers);
+        let rest = self.look.at(workload, Whose::WithoutNewcomers);
         if newcomers.is_empty() || !rest.changes() {
             return Ok(settled(listed, &seen, refused));
         }
@@ -171,9 +159,9 @@ impl DryRun<'_> {
             result: Fate::Change,
             reason: words.first().map_or(Reason::Updated, |(_, word)| *word).to_string(),
             message: if words.len() > 1 { told.join(", ") } else { String::new() },
-            warnings: warnings(listed, seen, &self.content.sidecars, answer),
+            warnings: warnings(listed, seen, self.look.sidecars, answer),
             rolls: changed && workload.key.target.kind != Kind::CronJob,
-            cost: cost(&change(workload, &seen.template, answer)),
+            cost: cost(&workload.change(&seen.template, answer)),
             template: answer.clone(),
             patch: serde_json::to_value(operations(workload, &seen.plan)).unwrap_or_default(),
             ..settled(listed, seen, refused)
@@ -221,10 +209,15 @@ fn names(seen: &Seen) -> Vec<String> {
     seen.plan.verdicts.iter().map(|verdict| verdict.name.clone()).collect()
 }
 
+/// What cannot be met; what is blocked is so by what is around the workload, and not by its template.
 fn refusals(seen: &Seen) -> Vec<Refused> {
-    let refused = |(name, refusal): (&String, &Refusal)| at(&BTreeSet::from([name.clone()]), refusal);
+    let refusal = |verdict: &'_ Verdict| match &verdict.result {
+        Err(refusal) => Some(refusal.clone()),
+        Ok(Effect::Kept(Reason::Blocked)) => seen.told.get(&verdict.name).cloned(),
+        Ok(Effect::Kept(_) | Effect::Applied(_) | Effect::Removed | Effect::Orphaned) => None,
+    };
     let verdicts = seen.plan.verdicts.iter();
-    verdicts.filter_map(|verdict| Some((&verdict.name, verdict.result.as_ref().err()?))).map(refused).collect()
+    verdicts.filter_map(|verdict| Some(at(&BTreeSet::from([verdict.name.clone()]), &refusal(verdict)?))).collect()
 }
 
 fn at(sidecars: &BTreeSet<String>, refusal: &Refusal) -> Refused {
@@ -235,13 +228,6 @@ fn at(sidecars: &BTreeSet<String>, refusal: &Refusal) -> Refused {
 /// Whether it is the user who may not patch, and not the patch that is refused: that says nothing about the controller.
 fn is_about_the_user(refusal: &Refusal) -> bool {
     refusal.reason == Reason::Forbidden && refusal.message.contains("cannot patch resource")
-}
-
-/// What a change of a template means for the pods.
-pub(super) fn change<'a>(workload: &'a Workload, before: &'a Value, after: &'a Value) -> Change<'a> {
-    let target = &workload.key.target;
-    let pods = Pods { wanted: workload.standing.pods.into(), surges: workload.standing.surges };
-    Change { kind: target.kind, name: &target.name, before, after, pods }
 }
 
 /// What would be done for a `LogSidecar`: the word that its Event would have.

@@ -15,15 +15,13 @@ use super::{
         surroundings,
     },
     Content, Survey, Surveyor,
-    dry_run::change,
-    look::{Listed, Seen, is_meant},
+    look::{Listed, Look, Seen, Whose, is_meant},
     state::state,
 };
 use crate::{
-    api::{LogSidecar, Reason},
+    api::LogSidecar,
     kind::{Kind, Kinds},
     plan::{Key, claim::Labelled, normal::digest},
-    preflight::blockers,
     report::{
         self,
         explain::{Block, Explained, Item, State},
@@ -59,34 +57,25 @@ pub(crate) async fn explain(
     };
     let content = Content { sidecars, workloads: Vec::new() };
     let survey = Survey { surveyor: Surveyor { connection, images }, namespaces: [].into() };
-    let seen = survey.look(&content, &listed.workload);
-    let (blocked, warnings) = survey.blocked(&namespace, &listed, &seen).await;
-    let mut blocks: Vec<Block> =
-        content.sidecars.iter().map(|sidecar| block(sidecar, &listed, &seen, blocked.as_deref())).collect();
+    let mut seen = survey.look(&content).at(&listed.workload, Whose::Everybodys);
+    let mut warnings = Vec::new();
+    if seen.plan.template != seen.template {
+        match surroundings::fetch(&survey.surveyor.connection.client, &namespace).await {
+            Ok(found) => {
+                let look = Look { surroundings: Some(&found), ..survey.look(&content) };
+                seen = look.at(&listed.workload, Whose::Everybodys);
+            }
+            Err(error) => warnings.push(format!("{error}: what quotas, limits and policies say is not considered")),
+        }
+    }
+    let mut blocks: Vec<Block> = content.sidecars.iter().map(|sidecar| block(sidecar, &listed, &seen)).collect();
     blocks.sort_by_key(|block| (block.reason.is_empty(), !block.matches, block.sidecar.clone()));
     let notes = notes(&namespace, &content, &seen);
     let standing = listed.workload.standing.told();
     Ok((Explained { workload, standing, notes, sidecars: blocks }, warnings))
 }
 
-impl Survey {
-    /// What would stop the new pods.
-    async fn blocked(&self, namespace: &str, listed: &Listed, seen: &Seen) -> (Option<String>, Vec<String>) {
-        if seen.plan.template == seen.template {
-            return (None, Vec::new());
-        }
-        match surroundings::fetch(&self.surveyor.connection.client, namespace).await {
-            Ok(surroundings) => {
-                let found = blockers(&change(&listed.workload, &seen.template, &seen.plan.template), &surroundings);
-                let told: Vec<String> = found.into_iter().map(|refusal| refusal.message).collect();
-                ((!told.is_empty()).then(|| told.join("; ")), Vec::new())
-            }
-            Err(error) => (None, vec![format!("{error}: what quotas, limits and policies say is not considered")]),
-        }
-    }
-}
-
-fn block(sidecar: &Sidecar, listed: &Listed, seen: &Seen, blocked: Option<&str>) -> Block {
+fn block(sidecar: &Sidecar, listed: &Listed, seen: &Seen) -> Block {
     let workload = &listed.workload;
     let name = &sidecar.key.name;
     let target = &workload.key.target;
@@ -96,11 +85,8 @@ fn block(sidecar: &Sidecar, listed: &Listed, seen: &Seen, blocked: Option<&str>)
         Ok(spec) => (is_meant(spec, workload), mismatch(&spec.target, labelled).unwrap_or_default()),
         Err(error) => (false, format!("its spec cannot be read: {error}")),
     };
-    let mut state = state(sidecar, workload, seen);
+    let state = state(sidecar, workload, seen);
     let moves = seen.movers.contains(name);
-    if let (Some(state), Some(blocked), true) = (&mut state, blocked, moves) {
-        (state.reason, state.message) = (Reason::Blocked, blocked.to_owned());
-    }
     let items = seen.ledger.as_ref().and_then(|ledger| ledger.entry(name, Some(&sidecar.uid))).map(|entry| &entry.items);
     let revision = entry(workload, sidecar).and_then(|entry| entry.revision).unwrap_or_default();
     Block {

@@ -15,7 +15,9 @@ use crate::{
     plan::{
         self, Claim, Effect, Evidence, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict,
         claim::{Known, Labelled, claims, matches},
+        ledger::Entry,
     },
+    preflight::{Surroundings, blockers},
     rollout::settings::Settings,
     shipper::Images,
 };
@@ -100,49 +102,126 @@ fn is_at(halt: &HaltedTarget, workload: &Workload) -> bool {
     target.name == halt.name && target.kind.is_meant_by(Some(&halt.api_group), &halt.kind)
 }
 
-/// Plans a workload with all LogSidecars of its namespace.
-pub(super) fn look(surveyor: &Surveyor, sidecars: &[Sidecar], workload: &Workload, whose: Whose) -> Seen {
-    let template = workload.template();
-    let known: Vec<Known<'_>> = sidecars.iter().map(Sidecar::known).collect();
-    let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
-        Ok(ledger) => (ledger.or_else(|| workload.recover(&known)), None),
-        Err(error) => (None, Some(error)),
-    };
-    let labels = workload.labels();
-    let target = &workload.key.target;
-    let labelled = Labelled { kind: target.kind, name: &target.name, labels: &labels };
-    let seen_from = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
-    let mut claims = claims(labelled, &known, seen_from.as_ref());
-    if let Some(error) = unreadable {
-        let message = format!("{error}: correct it, or remove it and what was put in");
-        return refused(template, &claims, &Refusal::new(Reason::LedgerUnreadable, message));
+/// Who looks, and at what.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub surveyor: &'a Surveyor,
+    /// All of the namespace.
+    pub sidecars: &'a [Sidecar],
+    /// What new pods have to meet there, if that is known.
+    pub surroundings: Option<&'a Surroundings>,
+}
+
+impl Look<'_> {
+    /// Plans a workload with all LogSidecars of its namespace.
+    pub fn at(self, workload: &Workload, whose: Whose) -> Seen {
+        let template = workload.template();
+        let known: Vec<Known<'_>> = self.sidecars.iter().map(Sidecar::known).collect();
+        let (ledger, unreadable) = match workload.ledger.as_deref().map(Ledger::parse).transpose() {
+            Ok(ledger) => (ledger.or_else(|| workload.recover(&known)), None),
+            Err(error) => (None, Some(error)),
+        };
+        let labels = workload.labels();
+        let target = &workload.key.target;
+        let labelled = Labelled { kind: target.kind, name: &target.name, labels: &labels };
+        let seen_from = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
+        let mut claims = claims(labelled, &known, seen_from.as_ref());
+        if let Some(error) = unreadable {
+            let message = format!("{error}: correct it, or remove it and what was put in");
+            return refused(template, &claims, &Refusal::new(Reason::LedgerUnreadable, message));
+        }
+        leave_to_its_controller(workload, &mut claims);
+        if whose == Whose::WithoutNewcomers {
+            claims.retain(|claim| ledger.as_ref().is_some_and(|ledger| ledger.entry(claim.name, claim.uid).is_some()));
+        }
+        let mut told = BTreeMap::new();
+        for claim in &mut claims {
+            recover(self.sidecars, workload, claim, &mut told);
+        }
+        let on = On { look: self, workload, template: &template, ledger: ledger.as_ref() };
+        let mut plan = on.plan(&claims);
+        // Every time there is one claim less.
+        while plan.template != template && on.hold_back(&mut claims, &plan, &mut told) {
+            plan = on.plan(&claims);
+        }
+        let moving = claims.iter().filter(|claim| on.moves(claim, &plan));
+        let movers = moving.map(|claim| claim.name.to_owned()).collect();
+        // One that was recovered is not on the workload.
+        let same_ledger = plan.ledger.as_ref() == ledger.as_ref().filter(|_| workload.ledger.is_some());
+        Seen { template, ledger, plan, same_ledger, movers, told }
     }
-    leave_to_its_controller(workload, &mut claims);
-    if whose == Whose::WithoutNewcomers {
-        claims.retain(|claim| ledger.as_ref().is_some_and(|ledger| ledger.entry(claim.name, claim.uid).is_some()));
+}
+
+/// A look at one workload.
+struct On<'a> {
+    look: Look<'a>,
+    workload: &'a Workload,
+    template: &'a Value,
+    ledger: Option<&'a Ledger>,
+}
+
+impl On<'_> {
+    fn plan(&self, claims: &[Claim<'_>]) -> Plan {
+        let Surveyor { connection, images } = self.look.surveyor;
+        let kind = self.workload.key.target.kind;
+        let subject = Subject {
+            uid: Some(&self.workload.uid),
+            template: self.template,
+            ledger: self.ledger,
+            owned: &self.workload.owned,
+            before: self.workload.standing.before(),
+            setting: Setting { kind, images, native_sidecars: connection.native_sidecars },
+        };
+        plan::plan(&subject, claims)
     }
-    let mut told = BTreeMap::new();
-    for claim in &mut claims {
-        recover(sidecars, workload, claim, &mut told);
+
+    /// Whether a plan changes anything for a claim.
+    fn moves(&self, claim: &Claim<'_>, plan: &Plan) -> bool {
+        let entry = |ledger: Option<&Ledger>| ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid)).cloned();
+        let (before, after) = (entry(self.ledger), entry(plan.ledger.as_ref()));
+        let changed = |entry: &Entry| entry.items.keys().any(|key| key.get(self.template) != key.get(&plan.template));
+        let is_news = before.as_ref().map(|entry| &entry.items) != after.as_ref().map(|entry| &entry.items);
+        let is_active = matches!(claim.stance, Stance::Apply(_) | Stance::Remove(_) | Stance::Orphan);
+        is_active && (is_news || after.as_ref().is_some_and(changed))
     }
-    let setting = Setting { kind: target.kind, images: &surveyor.images, native_sidecars: surveyor.connection.native_sidecars };
-    let subject = Subject {
-        uid: Some(&workload.uid),
-        template: &template,
-        ledger: ledger.as_ref(),
-        owned: &workload.owned,
-        broken: workload.standing.is_broken(),
-        setting,
-    };
-    let mut plan = plan::plan(&subject, &claims);
-    if plan.template != template && hold_back(sidecars, &mut claims, &template, (ledger.as_ref(), &plan), &mut told) {
-        plan = plan::plan(&subject, &claims);
+
+    /// Keeps back whom the controller would: one whose new pods would not start, or all of those whose rollout was halted.
+    fn hold_back(&self, claims: &mut [Claim<'_>], plan: &Plan, told: &mut BTreeMap<String, Refusal>) -> bool {
+        let applies = |claim: &Claim<'_>| matches!(claim.stance, Stance::Apply(_)) && self.moves(claim, plan);
+        let applying: Vec<usize> = (0..claims.len()).filter(|at| applies(&claims[*at])).collect();
+        if let Some((at, refusal)) = self.blocked(claims, &applying, plan) {
+            claims[at].stance = Stance::Keep(refusal.reason);
+            told.insert(claims[at].name.to_owned(), refusal);
+            return true;
+        }
+        let mut any = false;
+        for at in applying {
+            let claim = &mut claims[at];
+            let Some(halt) = sidecar_of(self.look.sidecars, claim).and_then(halt) else { continue };
+            let message = format!("left as it is: the rollout was halted at {} {}: {}", halt.kind, halt.name, halt.cause);
+            claim.stance = Stance::Keep(Reason::Halted);
+            told.entry(claim.name.to_owned()).or_insert_with(|| Refusal::new(Reason::Halted, message));
+            any = true;
+        }
+        any
     }
-    let moving = claims.iter().filter(|claim| moves(claim, ledger.as_ref(), &template, &plan));
-    let movers = moving.map(|claim| claim.name.to_owned()).collect();
-    // One that was recovered is not on the workload.
-    let same_ledger = plan.ledger.as_ref() == ledger.as_ref().filter(|_| workload.ledger.is_some());
-    Seen { template, ledger, plan, same_ledger, movers, told }
+
+    /// Whose change the new pods would not survive: of several, the one that would be blocked alone; if it is only too much
+    /// together, the newest.
+    fn blocked(&self, claims: &[Claim<'_>], applying: &[usize], plan: &Plan) -> Option<(usize, Refusal)> {
+        let (surroundings, last) = (self.look.surroundings?, *applying.last()?);
+        let blockers = |after: &Value| blockers(&self.workload.change(self.template, after), surroundings);
+        let all = blockers(&plan.template).into_iter().next()?;
+        let alone = |index: usize| {
+            let mut claims = claims.to_vec();
+            for other in applying.iter().filter(|other| **other != index) {
+                claims[*other].stance = Stance::Keep(Reason::Pending);
+            }
+            blockers(&self.plan(&claims).template).into_iter().next()
+        };
+        let guilty = applying.iter().find_map(|index| Some((*index, alone(*index)?)));
+        Some(guilty.unwrap_or((last, all)))
+    }
 }
 
 fn refused(template: Value, claims: &[Claim<'_>], refusal: &Refusal) -> Seen {
@@ -181,37 +260,6 @@ fn recover(sidecars: &[Sidecar], workload: &Workload, claim: &mut Claim<'_>, tol
         }
     };
     told.insert(claim.name.to_owned(), Refusal::new(reason, format!("{}{more}", halt.cause)));
-}
-
-/// Keeps back whoever would be changed for a rollout that has been halted elsewhere.
-fn hold_back(
-    sidecars: &[Sidecar],
-    claims: &mut [Claim<'_>],
-    template: &Value,
-    (ledger, plan): (Option<&Ledger>, &Plan),
-    told: &mut BTreeMap<String, Refusal>,
-) -> bool {
-    let mut any = false;
-    for claim in claims.iter_mut().filter(|claim| matches!(claim.stance, Stance::Apply(_))) {
-        let Some(halt) = sidecar_of(sidecars, claim).and_then(halt) else { continue };
-        if moves(claim, ledger, template, plan) {
-            let message = format!("left as it is: the rollout was halted at {} {}: {}", halt.kind, halt.name, halt.cause);
-            claim.stance = Stance::Keep(Reason::Halted);
-            told.entry(claim.name.to_owned()).or_insert_with(|| Refusal::new(Reason::Halted, message));
-            any = true;
-        }
-    }
-    any
-}
-
-/// Whether a plan changes anything for a claim.
-fn moves(claim: &Claim<'_>, ledger: Option<&Ledger>, template: &Value, plan: &Plan) -> bool {
-    let entry = |ledger: Option<&Ledger>| ledger.and_then(|ledger| ledger.entry(claim.name, claim.uid)).cloned();
-    let (before, after) = (entry(ledger), entry(plan.ledger.as_ref()));
-    let changed = |entry: &plan::ledger::Entry| entry.items.keys().any(|key| key.get(template) != key.get(&plan.template));
-    let is_news = before.as_ref().map(|entry| &entry.items) != after.as_ref().map(|entry| &entry.items);
-    matches!(claim.stance, Stance::Apply(_) | Stance::Remove(_) | Stance::Orphan)
-        && (is_news || after.as_ref().is_some_and(changed))
 }
 
 /// Whether a verdict leaves everything as it is because somebody wants it so.

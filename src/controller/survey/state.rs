@@ -10,7 +10,7 @@ use super::{
     },
     Content, SidecarName, Survey,
     dry_run::concerned,
-    look::{Seen, halt},
+    look::{Seen, Whose, halt},
 };
 use crate::{
     api::{Reason, RolloutMode, Stage, TargetStatus},
@@ -91,7 +91,7 @@ impl Survey {
                 |sidecar: &Sidecar| about.is_none_or(|about| about.namespace == *namespace && about.name == sidecar.key.name);
             let before = rows.len();
             for listed in &content.workloads {
-                let seen = self.look(content, &listed.workload);
+                let seen = self.look(content).at(&listed.workload, Whose::Everybodys);
                 for sidecar in concerned(&content.sidecars, &seen).filter(|sidecar| is_meant(sidecar)) {
                     if let Some(state) = state(sidecar, &listed.workload, &seen) {
                         rows.push((state.reason, target(sidecar, &listed.workload, state)));

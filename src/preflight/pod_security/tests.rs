@@ -70,6 +70,7 @@ fn every_rule_of_level_restricted_is_told_with_its_field() {
         ("securityContext.seccompProfile.type", json!("Unconfined"), "write RuntimeDefault"),
         ("securityContext.capabilities.drop", json!(["NET_RAW"]), "write [ALL]"),
         ("securityContext.capabilities.add", json!(["DAC_OVERRIDE", "NET_BIND_SERVICE"]), "leave out DAC_OVERRIDE"),
+        ("securityContext.capabilities.add", json!(["CHOWN", "SYS_ADMIN"]), "leave out CHOWN, SYS_ADMIN"),
         ("securityContext.privileged", json!(true), "write false"),
     ];
     for (field, value, advice) in table {

@@ -78,8 +78,13 @@ fn price(planned: &Planned) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
+/// The reason `Blocked` has been said already.
 fn said(reason: &str, message: &str) -> String {
-    if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") }
+    match (reason, message) {
+        (reason, "") => reason.to_owned(),
+        ("Blocked", message) => message.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
 }
 
 fn difference(planned: &Planned, paint: Paint) -> String {

@@ -159,7 +159,7 @@ fn what_stops_the_new_pods_is_told_before_they_are_made() {
     stage.namespace.apply(SIDECAR);
     let plan = stage.ask(&["plan"]);
     assert_eq!(plan.code, Some(2), "{plan:?}");
-    assert!(plan.stdout.contains("  Blocked: Blocked: "), "{plan:?}");
+    assert!(plan.stdout.contains("  (LogSidecar ship)  Blocked: ResourceQuota small"), "{plan:?}");
     let explained = block(&stage, "ship");
     assert_eq!(explained["reason"], "Blocked", "{explained}");
     assert!(explained["message"].as_str().is_some_and(|message| message.contains("small")), "{explained}");
