@@ -95,8 +95,8 @@ impl Request {
     }
 
     /// What an answer means. 404 without the name of a resource is a path that is not served.
-    pub fn failed(self, error: kube::Error) -> Error {
-        let kube::Error::Api(status) = &error else { return Error::Unreachable(self, innermost(&error)) };
+    pub fn failed(self, error: &kube::Error) -> Error {
+        let kube::Error::Api(status) = error else { return Error::Unreachable(self, innermost(error)) };
         match status.code {
             401 => Error::Unauthorized(self),
             403 => Error::Forbidden(self),
@@ -122,7 +122,7 @@ impl Connection {
             name: Some(String::new()),
         };
         let version = tokio::time::timeout(TIMEOUT, client.apiserver_version()).await;
-        let version = version.map_err(|_| Error::Timeout(request()))?.map_err(|error| request().failed(error))?;
+        let version = version.map_err(|_| Error::Timeout(request()))?.map_err(|error| request().failed(&error))?;
         Ok(Self { client, namespace, native_sidecars: super::knows_native_sidecars(&version) })
     }
 
@@ -146,7 +146,7 @@ impl Connection {
                     params = ListParams::default();
                     continue;
                 }
-                Err(error) => return Err(request().failed(error)),
+                Err(error) => return Err(request().failed(&error)),
             };
             objects.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -174,7 +174,7 @@ impl Connection {
             name: Some(name.to_owned()),
         };
         let answer = tokio::time::timeout(TIMEOUT, api.get(name)).await.map_err(|_| Error::Timeout(request()))?;
-        answer.map_err(|error| request().failed(error))
+        answer.map_err(|error| request().failed(&error))
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod dry_run;
 mod explain;
+mod listed;
 mod look;
 mod state;
 mod warnings;
@@ -22,7 +23,7 @@ use kube::{
 use serde_json::Value;
 
 pub(crate) use self::explain::explain;
-use self::look::{Listed, Surveyor};
+use self::{listed::Listed, look::Surveyor};
 use super::{
     cache::Sidecar,
     connection::{Connection, Error},
@@ -141,7 +142,7 @@ impl Survey {
         let spec = sidecar.spec.as_ref().ok()?;
         let settings = Settings::of(spec.rollout.as_ref());
         let workloads = &self.namespaces.get(&name.namespace)?.workloads;
-        let matched = workloads.iter().filter(|listed| look::is_meant(spec, &listed.workload)).count();
+        let matched = workloads.iter().filter(|listed| listed::is_meant(spec, &listed.workload)).count();
         Some(Rollout {
             namespace: name.namespace.clone(),
             name: name.name.clone(),

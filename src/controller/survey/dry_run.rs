@@ -15,7 +15,8 @@ use super::{
         surroundings,
     },
     Content, SidecarName, Survey,
-    look::{Listed, Look, Seen, Whose, kept},
+    listed::Listed,
+    look::{Look, Seen, Whose, kept},
     warnings::warnings,
 };
 use crate::{

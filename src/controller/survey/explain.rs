@@ -15,7 +15,8 @@ use super::{
         surroundings,
     },
     Content, Survey, Surveyor,
-    look::{Listed, Look, Seen, Whose, is_meant},
+    listed::{Listed, is_meant},
+    look::{Look, Seen, Whose},
     state::state,
 };
 use crate::{

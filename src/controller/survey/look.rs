@@ -3,18 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::super::{
     cache::Sidecar, connection::Connection, reconcile::leave_to_its_controller, rollout::entry, workload::Workload,
 };
 use crate::{
-    api::{HaltedTarget, LogSidecarSpec, OnFailure, Reason, Stage},
-    kind::Kind,
+    api::{HaltedTarget, OnFailure, Reason, Stage},
     plan::{
         self, Claim, Effect, Evidence, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict,
-        claim::{Known, Labelled, claims, matches},
+        claim::{Known, Labelled, Phase, claims},
         ledger::Entry,
     },
     preflight::{Surroundings, blockers},
@@ -26,29 +24,6 @@ use crate::{
 pub(super) struct Surveyor {
     pub connection: Connection,
     pub images: Images,
-}
-
-/// A workload, and what of it only matters to people.
-pub(super) struct Listed {
-    pub workload: Workload,
-    /// Why its pods are not replaced by themselves.
-    pub hold: Option<Reason>,
-}
-
-impl Listed {
-    pub fn observe(kind: Kind, object: &DynamicObject) -> Option<Self> {
-        let spec = |pointer: &str| object.data.pointer(pointer);
-        let hold = if spec("/spec/paused") == Some(&Value::Bool(true)) {
-            Some(Reason::Paused)
-        } else if spec("/spec/updateStrategy/type").is_some_and(|strategy| strategy == "OnDelete") {
-            Some(Reason::OnDelete)
-        } else if spec("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64).is_some_and(|kept| kept > 0) {
-            Some(Reason::Partitioned)
-        } else {
-            None
-        };
-        Some(Self { workload: Workload::observe(kind, object)?, hold })
-    }
 }
 
 /// Whose wishes count.
@@ -81,12 +56,6 @@ impl Seen {
     pub fn verdict(&self, sidecar: &Sidecar) -> Option<&Verdict> {
         self.plan.verdicts.iter().find(|verdict| verdict.uid.as_deref() == Some(sidecar.uid.as_str()))
     }
-}
-
-/// Whether a `LogSidecar` is for that workload.
-pub(super) fn is_meant(spec: &LogSidecarSpec, workload: &Workload) -> bool {
-    let target = &workload.key.target;
-    matches(&spec.target, Labelled { kind: target.kind, name: &target.name, labels: &workload.labels() })
 }
 
 /// Where the rollout of a `LogSidecar` was halted, if it still is: any change of the spec is another try.
@@ -128,7 +97,7 @@ impl Look<'_> {
         let mut claims = claims(labelled, &known, seen_from.as_ref());
         if let Some(error) = unreadable {
             let message = format!("{error}: correct it, or remove it and what was put in");
-            return refused(template, &claims, &Refusal::new(Reason::LedgerUnreadable, message));
+            return refused(template, &self.holders(workload, &claims), &Refusal::new(Reason::LedgerUnreadable, message));
         }
         leave_to_its_controller(workload, &mut claims);
         if whose == Whose::WithoutNewcomers {
@@ -149,6 +118,14 @@ impl Look<'_> {
         // One that was recovered is not on the workload.
         let same_ledger = plan.ledger.as_ref() == ledger.as_ref().filter(|_| workload.ledger.is_some());
         Seen { template, ledger, plan, same_ledger, movers, told }
+    }
+
+    /// Whoever a ledger that cannot be read may be about: those with a claim, and those whose deletion waits for it.
+    fn holders(&self, workload: &Workload, claims: &[Claim<'_>]) -> Vec<(String, Option<String>)> {
+        let claiming = claims.iter().map(|claim| (claim.name.to_owned(), claim.uid.map(str::to_owned)));
+        let is_named = |uid: &str| workload.ledger.as_ref().is_some_and(|text| text.contains(uid));
+        let deleting = self.sidecars.iter().filter(|sidecar| sidecar.phase == Phase::Deleting && is_named(&sidecar.uid));
+        claiming.chain(deleting.map(|sidecar| (sidecar.key.name.clone(), Some(sidecar.uid.clone())))).collect()
     }
 }
 
@@ -224,16 +201,13 @@ impl On<'_> {
     }
 }
 
-fn refused(template: Value, claims: &[Claim<'_>], refusal: &Refusal) -> Seen {
-    let verdict = |claim: &Claim<'_>| Verdict {
-        name: claim.name.to_owned(),
-        uid: claim.uid.map(str::to_owned),
-        result: Err(refusal.clone()),
-    };
+fn refused(template: Value, holders: &[(String, Option<String>)], refusal: &Refusal) -> Seen {
+    let verdict =
+        |(name, uid): &(String, Option<String>)| Verdict { name: name.clone(), uid: uid.clone(), result: Err(refusal.clone()) };
     let plan = Plan {
         template: template.clone(),
         ledger: None,
-        verdicts: claims.iter().map(verdict).collect(),
+        verdicts: holders.iter().map(verdict).collect(),
         handed_over: Vec::new(),
     };
     Seen { template, ledger: None, plan, same_ledger: true, movers: BTreeSet::new(), told: BTreeMap::new() }

@@ -2,10 +2,7 @@
 
 use serde_json::Value;
 
-use super::{
-    super::cache::Sidecar,
-    look::{Listed, Seen},
-};
+use super::{super::cache::Sidecar, listed::Listed, look::Seen};
 use crate::{
     api::{Reason, RolloutMode},
     plan::{Effect, Key},

@@ -107,6 +107,8 @@ fn each_state_of_a_workload_is_explained() {
     assert_eq!(other["change"], "it would be taken out");
     stage.run("kubectl delete logsidecar ship --wait=false");
     assert_eq!(reason(&stage, "ship"), "Removing");
+    stage.run("kubectl annotate deployment web --overwrite logsidecar.dev/injected=\"broken $(cat ledger)\"");
+    assert_eq!(reason(&stage, "ship"), "LedgerUnreadable");
 
     stage.run("kubectl patch logsidecar ship --type=merge -p '{\"metadata\": {\"finalizers\": null}}'");
 }
