@@ -8,6 +8,7 @@ mod files;
 mod inject;
 mod plan;
 mod plugin;
+mod policy;
 mod status;
 mod validate;
 
@@ -64,6 +65,9 @@ enum Command {
     /// Show how things stand: one line for each target of each `LogSidecar`, the worst first.
     #[command(after_help = status::HELP, long_about = cluster::about("Show how things stand: one line for each target of each LogSidecar, the worst first."))]
     Status(status::Arguments),
+    /// Print an admission policy for each LogSidecar in files: new workloads are created with their sidecar in them.
+    #[command(after_help = "Example:\n  logsidecar policy -f logsidecar.yaml | kubectl apply -f -")]
+    Policy(policy::Options),
     /// Print the CustomResourceDefinition.
     #[command(after_help = "Example:\n  logsidecar crd | kubectl apply -f -")]
     Crd,
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Inject(Inject { files, images }) => carry_out(Verb::Inject, Input::read(&files), &images.into()),
         Command::Uninject(files) => carry_out(Verb::Uninject, Input::read(&files), &Images::default()),
         Command::Validate(files) => carry_out(Verb::Validate, Input::read(&files), &Images::default()),
+        Command::Policy(options) => policy::policy(options).and_then(|text| print(&text)),
         Command::Crd => serde_json::to_value(api::definition())
             .map_err(|error| Failure::Output(error.into()))
             .and_then(|crd| print(&manifest::write(&crd))),

@@ -6,12 +6,17 @@
 //!         └─ LogSidecars ─→       └→ queue of LogSidecars → sidecar: finalizer, status ←─────────┘
 //! ```
 
+mod account;
+mod admission;
 mod apply;
 mod cache;
+mod canary;
 pub(crate) mod connection;
 mod context;
 mod events;
+mod follow;
 mod health;
+mod look;
 mod memory;
 mod observe;
 mod outcomes;

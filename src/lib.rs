@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`preflight`], [`quantity`], [`rollout`], [`merge`],
-//! [`shipper`], [`status`], [`report`], [`manifest`], [`validate`]. The cluster is in [`controller`], and nowhere else.
+//! [`shipper`], [`policy`], [`report`], [`status`], [`manifest`], [`validate`]. The cluster is in [`controller`]; `cli::policy` asks it one
+//! question.
 
 pub mod api;
 pub mod cli;
@@ -20,6 +21,7 @@ pub mod manifest;
 pub mod merge;
 pub mod options;
 pub mod plan;
+pub mod policy;
 pub mod preflight;
 pub mod quantity;
 pub mod report;

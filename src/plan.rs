@@ -4,11 +4,13 @@
 //! and everything below it is pure: no client, no clock, no I/O, no logging (a test over the sources holds it to that).
 //!
 //! * [`claim`]: which LogSidecars want what of a workload
+//! * `admitted`: what a policy of the API server has put in
 //! * `held`, `draft`: what a claim has in the template already; claims settled one after the other
 //! * `sidecar`, `volume`, `port`, `user`: what one `LogSidecar` puts in
 //! * [`ledger`], [`owned`], [`mod@normal`]: how we know again what we put in
 //! * [`difference`]: the JSON patch from one template to the other
 
+mod admitted;
 pub mod claim;
 pub mod difference;
 mod draft;
@@ -30,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 pub use self::{
+    admitted::take_over,
     claim::{Claim, Evidence, Stance},
     held::recover,
     key::Key,
@@ -40,7 +43,7 @@ pub use self::{
     sidecar::{Setting, shipper as shipper_of},
 };
 use self::{draft::Draft, held::Held, ledger::Entry, strip::strip};
-use crate::api::Reason;
+use crate::api::{LogSidecarSpec, Reason};
 
 /// A workload as the planner sees it.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,9 @@ pub struct Subject<'a> {
     /// The surroundings.
     pub setting: Setting<'a>,
 }
+
+/// What is put into a template, in the order in which it has to be put.
+pub type Items = Vec<(Key, Value)>;
 
 /// What a workload should become.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,8 +148,12 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         let at = free.iter().position(|entry| entry.is_of(claim.name, claim.uid))?;
         Some(free.remove(at))
     };
+    let found: Vec<Option<&Entry>> = all.iter().map(&mut entry_of).collect();
+    let admitted: Vec<Key> = all.iter().zip(&found).filter_map(|(claim, entry)| admitted::container(claim, *entry)).collect();
+    let admitted: Vec<&str> = admitted.iter().filter_map(Key::container).collect();
+    let held = all.iter().zip(&found);
     let held: Vec<Held<'_>> =
-        all.iter().map(|claim| Held::new(subject, ledger.as_ref(), entry_of(claim), copied, claim)).collect();
+        held.map(|(claim, entry)| Held::new(subject, (ledger.as_ref(), copied), &admitted, *entry, claim)).collect();
     let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
     let replanned = held.iter().filter(|held| held.is_replanned()).flat_map(|held| &held.ours);
     let stripped: BTreeSet<Key> = replanned.filter(|key| !kept.contains(key)).cloned().collect();
@@ -158,6 +168,16 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         entries: Vec::new(),
     };
     draft.finish(claims.len(), held)
+}
+
+/// What the `LogSidecar` of that name puts into a pod that has nothing of it yet, and what whoever does that should know.
+pub fn contribution(
+    pod: &Value,
+    sidecar: (&str, &LogSidecarSpec),
+    setting: Setting<'_>,
+) -> Result<(Items, Vec<Warning>), Refusal> {
+    let sidecar::Contribution { items, uses: _, warnings } = sidecar::items(pod, sidecar, &[], setting, |_| false)?;
+    Ok((items, warnings))
 }
 
 #[cfg(test)]

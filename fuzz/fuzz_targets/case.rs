@@ -400,15 +400,33 @@ pub enum Forgery {
         workload: Pick,
         name: Pick,
         uid: Pick,
-        by_file: bool,
+        by: Author,
         #[arbitrary(with = few)]
         items: Vec<(Name, Digest)>,
     },
     Blank(Pick, Pick, Json),
     Workload(Pick),
-    Origin(bool),
+    Origin(Author),
     /// The text, with another value somewhere.
     Field(Pick, Json),
+}
+
+/// Who is said to have written an entry.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Author {
+    Controller,
+    File,
+    Policy,
+}
+
+impl Author {
+    const fn origin(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::File => "file",
+            Self::Policy => "policy",
+        }
+    }
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -431,7 +449,7 @@ impl Forgery {
                 return;
             }
             Self::Text(text) => return annotate(object, text.clone()),
-            Self::Entry { add, workload, name, uid, by_file, items } => {
+            Self::Entry { add, workload, name, uid, by, items } => {
                 if !add {
                     ledger = json!({"version": 1, "sidecars": []});
                     set(&mut ledger, "workload", workload.of(&UIDS).map(Value::from));
@@ -445,8 +463,7 @@ impl Forgery {
                     .map(|(name, digest)| (name.key(&template), *digest))
                     .map(|(key, digest)| (key.to_string(), told(&key, digest).into()))
                     .collect();
-                let origin = if *by_file { "file" } else { "controller" };
-                let mut entry = json!({"name": name.of(&SIDECARS), "origin": origin, "renderer": 1, "items": items});
+                let mut entry = json!({"name": name.of(&SIDECARS), "origin": by.origin(), "renderer": 1, "items": items});
                 set(&mut entry, "uid", uid.of(&UIDS).map(Value::from));
                 if let Some(entries) = ledger["sidecars"].as_array_mut() {
                     entries.push(entry);
@@ -462,9 +479,9 @@ impl Forgery {
                 ledger["blank"][list] = value.clone();
             }
             Self::Workload(uid) => set(&mut ledger, "workload", uid.of(&UIDS).map(Value::from)),
-            Self::Origin(by_file) => {
+            Self::Origin(by) => {
                 for entry in ledger["sidecars"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-                    entry.insert("origin".to_owned(), if *by_file { "file" } else { "controller" }.into());
+                    entry.insert("origin".to_owned(), by.origin().into());
                     entry.shift_remove("uid");
                 }
             }
@@ -583,6 +600,20 @@ impl Wish {
             _ => Stance::Apply(spec),
         }
     }
+}
+
+/// The same for a policy, which also mounts volumes that exist.
+pub fn would_admit(spec: &LogSidecarSpec, name: &str, key: &Key, template: &Value) -> bool {
+    let volume = |key: &Key| key.get(template).and_then(|mount| mount["name"].as_str()).map(str::to_owned);
+    let exists =
+        |log: &Log| log.volume.as_ref().and_then(|volume| volume.existing.as_ref()).map(|existing| existing.name.clone());
+    let mounts_existing = match key {
+        Key::Mount { path, .. } => {
+            spec.logs.iter().any(|log| log.directory == *path && exists(log).is_some() && exists(log) == volume(key))
+        }
+        Key::InitContainer(_) | Key::Container(_) | Key::Volume(_) => false,
+    };
+    mounts_existing || would_put(spec, name, key, template)
 }
 
 /// Whether the item is at a place where the LogSidecar itself would put one: its container, or a volume that it would make and

@@ -93,6 +93,8 @@ impl Before<'_> {
     ///
     /// The third way is that of a manifest which an admission plugin rewrote: what it says is in it for a `LogSidecar` is
     /// kept up to date, but only where that `LogSidecar` itself would put something.
+    ///
+    /// The fourth is that of a policy, which cannot tell digests: what its `LogSidecar` would put in, if all of it is there.
     fn is_fair_game(&self, key: &Key) -> bool {
         let template = self.subject.template;
         let Some(item) = key.get(template) else { return false };
@@ -100,7 +102,7 @@ impl Before<'_> {
         let ours = |key: &Key, item: &Value| {
             self.subject.owned.holds(key, item)
                 || self.entries().any(|entry| entry.items.get(key).is_some_and(|told| *told == digest(key, item)))
-                || self.entries().any(|entry| self.is_held_by_manifest(entry, key))
+                || self.entries().any(|entry| self.is_held_by_manifest(entry, key) || self.is_admitted(entry, key))
         };
         // What is in a container goes with the container.
         let around = containers(template).filter_map(|container| container["name"].as_str());
@@ -115,6 +117,20 @@ impl Before<'_> {
             && self.claims.iter().any(|claim| match claim.stance {
                 Stance::Apply(spec) => {
                     claim.name == entry.name && case::would_put(spec, claim.name, key, self.subject.template)
+                }
+                Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => false,
+            })
+    }
+
+    fn is_admitted(&self, entry: &Entry, key: &Key) -> bool {
+        let template = self.subject.template;
+        entry.origin == Origin::Policy
+            && self.claims.iter().any(|claim| match claim.stance {
+                Stance::Apply(spec) => {
+                    let would_put = |key: &Key| case::would_admit(spec, claim.name, key, template);
+                    // Not even the name of the container says anything without the container.
+                    let is_sidecar = |key: &Key| key.container().is_some() && would_put(key);
+                    claim.name == entry.name && would_put(key) && keys(template).iter().any(is_sidecar)
                 }
                 Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => false,
             })

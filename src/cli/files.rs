@@ -33,7 +33,7 @@ pub(super) struct Input {
     pub sidecars: Vec<(Place, LogSidecar)>,
     /// The objects with a pod template.
     pub workloads: Vec<(Place, Kind)>,
-    kinds: Kinds,
+    pub kinds: Kinds,
     namespace: String,
 }
 

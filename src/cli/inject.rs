@@ -16,7 +16,7 @@ use crate::{
     plan::{
         self, Before, Claim, Effect, Evidence, Ledger, Owned, Plan, Setting, Stance, Subject,
         claim::{Known, Labelled, Phase, claims, matches},
-        ledger::ParseLedgerError,
+        ledger::{Origin, ParseLedgerError},
         object::{embed, ledger_text},
     },
     shipper::Images,
@@ -57,7 +57,16 @@ pub(super) fn uninject(mut input: Input) -> Result<String, Failure> {
         match ledger(&input, place) {
             Ok(Some(ledger)) => {
                 let stance = Stance::Remove(Evidence::Deleting);
-                let entries = ledger.sidecars.iter();
+                let (by_policy, entries): (Vec<_>, Vec<_>) =
+                    ledger.sidecars.iter().partition(|entry| entry.origin == Origin::Policy);
+                for entry in by_policy {
+                    warn(&format!(
+                        "{}: LogSidecar {}: a policy put it in, and only the LogSidecar itself says what that is: put it in once more with `logsidecar inject`, which finds nothing to change but the annotation, and take that out",
+                        input.title(place, ""),
+                        entry.name
+                    ));
+                }
+                let entries = entries.into_iter();
                 let claims: Vec<Claim<'_>> =
                     entries.map(|entry| Claim { name: &entry.name, uid: None, revision: None, stance }).collect();
                 let plan = planned(&input, place, *kind, &Images::default(), Some(&ledger), &claims);

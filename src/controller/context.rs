@@ -25,8 +25,11 @@ use super::{
 };
 use crate::{
     api::{LogSidecar, Reason},
-    kind::Kinds,
-    plan::claim::{Labelled, matches},
+    kind::{Kind, Kinds},
+    plan::{
+        Setting,
+        claim::{Labelled, matches},
+    },
     shipper::Images,
     status::Outcome,
 };
@@ -63,6 +66,11 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// The surroundings of workloads of that kind.
+    pub fn setting(&self, kind: Kind) -> Setting<'_> {
+        Setting { kind, images: &self.images, native_sidecars: self.native_sidecars }
+    }
+
     pub fn new(client: Client, namespace: Option<String>, kinds: Kinds, images: Images, native_sidecars: bool) -> Self {
         Self {
             events: Events::new(client.clone()),

@@ -5,9 +5,16 @@
 
 use std::sync::Arc;
 
-use super::{cache::Sidecar, context::Context, revisions, rollout, workload::Workload};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{apply::TIMEOUT, cache::Sidecar, context::Context, look::Look, revisions, rollout, workload::Workload};
 use crate::{
-    api::{LogSidecarSpec, OnFailure},
+    api::{LogSidecar, LogSidecarSpec, MANAGER, OnFailure, Reason, Stage},
+    plan::{Claim, Evidence, Refusal, Stance},
     rollout::settings::Settings,
 };
 
@@ -41,7 +48,7 @@ pub(super) async fn at(context: &Context, workload: &Workload, known: &[Arc<Side
     for sidecar in known {
         let halt = context.rollouts.waves().halt(&sidecar.key).cloned();
         let Some(halt) = halt.filter(|halt| halt.at == workload.key || halt.also.contains(&workload.key)) else { continue };
-        let way = if halt.recorded || rollout::record(context, sidecar).await {
+        let way = if halt.recorded || record(context, sidecar).await {
             way(context, workload, sidecar).await
         } else {
             Way::NotRecorded
@@ -66,5 +73,63 @@ async fn way(context: &Context, workload: &Workload, sidecar: &Sidecar) -> Way {
                 None => Way::Unknown,
             },
         },
+    }
+}
+
+/// Writes down that a rollout was halted, before anything is done about it: whoever starts anew must not try the next workload.
+/// Says whether it is written.
+async fn record(context: &Context, sidecar: &Sidecar) -> bool {
+    let status = rollout::status(context, sidecar);
+    if status.stage != Stage::Halted {
+        return true;
+    }
+    let api: Api<LogSidecar> = Api::namespaced(context.client.clone(), &sidecar.key.namespace);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"metadata": {"uid": sidecar.uid}, "status": {"rollout": status}}));
+    match tokio::time::timeout(TIMEOUT, api.patch_status(&sidecar.key.name, &params, &patch)).await {
+        Ok(Ok(_)) => {
+            context.rollouts.waves().recorded(&sidecar.key, &status.revision);
+            true
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(sidecar = %sidecar.key, "cannot write down that the rollout was halted: {error}");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+impl<'a> Look<'a> {
+    /// Whose rollout has failed here: what it had before comes back, or all stays as it is.
+    pub fn recover_from(&mut self, halt: &'a Recovery) {
+        let is_its = |claim: &&mut Claim<'_>| claim.uid == Some(halt.uid.as_str()) && matches!(claim.stance, Stance::Apply(_));
+        let Some(claim) = self.claims.iter_mut().find(is_its) else { return };
+        let cause = &halt.cause;
+        let (reason, message) = match &halt.way {
+            Way::Stay => (Reason::RolloutFailed, cause.clone()),
+            Way::NotRecorded => {
+                claim.stance = Stance::Keep(Reason::Halted);
+                (Reason::RolloutFailed, cause.clone())
+            }
+            Way::Unknown => {
+                claim.stance = Stance::Keep(Reason::Halted);
+                (Reason::RolloutFailed, format!("{cause}; what was here before is not known any more, and not given back"))
+            }
+            Way::Nothing => {
+                claim.stance = Stance::Remove(Evidence::Failed);
+                self.restoring.insert(claim.name);
+                (Reason::RolledBack, format!("{cause}; taken out again"))
+            }
+            Way::Back(spec, revision) => {
+                (claim.stance, claim.revision) = (Stance::Apply(spec), Some(revision.as_str()));
+                self.restoring.insert(claim.name);
+                (Reason::RolledBack, format!("{cause}; given back what was here before"))
+            }
+            Way::Done => {
+                claim.stance = Stance::Keep(Reason::RolledBack);
+                (Reason::RolledBack, format!("{cause}; given back what was here before"))
+            }
+        };
+        self.told.insert(claim.name, Refusal::new(reason, message));
     }
 }

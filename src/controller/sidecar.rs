@@ -134,7 +134,7 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         .cache
         .workloads_in(&sidecar.key.namespace)
         .into_iter()
-        .filter(|workload| holds(workload, sidecar))
+        .filter(|workload| holds(context, workload, sidecar))
         .map(|workload| workload.key.clone())
         .collect();
     if !keys.is_empty() {
@@ -155,10 +155,15 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
 
 /// Whether a workload has something that the controller has to take out: not what a manifest holds, not what came with a copy.
 /// As long as a ledger that names the `LogSidecar` cannot be read, nobody knows.
-fn holds(workload: &Workload, sidecar: &Sidecar) -> bool {
+fn holds(context: &Context, workload: &Workload, sidecar: &Sidecar) -> bool {
     let ledger = match workload.ledger.as_deref() {
         Some(text) => match Ledger::parse(text) {
-            Ok(ledger) => ledger.seen_from(Some(&workload.uid)),
+            Ok(ledger) => {
+                let known = context.cache.sidecars_in(&sidecar.key.namespace);
+                let known: Vec<_> = known.iter().map(|sidecar| sidecar.known()).collect();
+                let ledger = workload.take_over(&ledger, &known, context.setting(workload.key.target.kind)).unwrap_or(ledger);
+                ledger.seen_from(Some(&workload.uid))
+            }
             Err(_) => return text.contains(&sidecar.uid),
         },
         // What is left behind for good is in no ledger, and nothing has to be done about it.
@@ -185,7 +190,8 @@ async fn is_in_cluster(context: &Context, sidecar: &Sidecar) -> Result<bool, Err
                 Err(kube::Error::Api(status)) if status.code == 404 && matches!(kind, Kind::Custom(_)) => break,
                 Err(error) => return Err(Error::Api(error)),
             };
-            let held = |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| holds(&workload, sidecar));
+            let held =
+                |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| holds(context, &workload, sidecar));
             if page.items.iter().any(held) {
                 return Ok(true);
             }

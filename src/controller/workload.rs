@@ -13,7 +13,7 @@ use super::packed::Packed;
 use crate::{
     api::{LEDGER_ANNOTATION, MANAGER},
     kind::Kind,
-    plan::{self, Ledger, Owned, claim::Known},
+    plan::{self, Ledger, Owned, Setting, Subject, claim::Known, ledger::Origin},
     preflight::{Change, Pods},
     rollout::progress::Standing,
     status::Target,
@@ -84,6 +84,17 @@ impl Workload {
     pub fn recover(&self, known: &[Known<'_>]) -> Option<Ledger> {
         let was_ours = known.iter().filter_map(|known| known.created).any(|created| self.owned.is_written_since(created));
         if was_ours { plan::recover(&self.uid, &self.template(), &self.owned, known) } else { None }
+    }
+
+    /// The ledger that is on it, in which what policies have put in is ours.
+    pub fn take_over(&self, ledger: &Ledger, known: &[Known<'_>], setting: Setting<'_>) -> Option<Ledger> {
+        if ledger.sidecars.iter().all(|entry| entry.origin != Origin::Policy) {
+            return Some(ledger.clone());
+        }
+        let template = &self.template();
+        let before = self.standing.before();
+        let subject = Subject { uid: Some(&self.uid), template, ledger: Some(ledger), owned: &self.owned, before, setting };
+        plan::take_over(&subject, known)
     }
 
     /// A change of its template, as preflight looks at it.

@@ -104,7 +104,7 @@ impl Draft<'_> {
             name: name.to_owned(),
             // The entry of a manifest stays as the manifest has it: whoever applies that again finds nothing changed.
             uid: match held.origin {
-                Origin::File => held.entry.and_then(|entry| entry.uid.clone()),
+                Origin::File | Origin::Policy => held.entry.and_then(|entry| entry.uid.clone()),
                 Origin::Controller => held.claim.uid.map(str::to_owned),
             },
             origin: held.origin,
@@ -143,6 +143,13 @@ impl Draft<'_> {
             let message = "the template came with a sidecar in it, put there for another workload or by another manifest: clean its manifest with `logsidecar uninject`";
             return Refusal::new(Reason::ForeignLedger, message);
         }
+        let is_policys = |entry: &Entry| entry.origin == Origin::Policy && entry.name == name;
+        if refusal.reason == Reason::ContainerNameTaken && entries.iter().any(is_policys) {
+            let message = format!(
+                "{refusal}. If a policy has put it in, then not as this LogSidecar is now: print the policy anew with `logsidecar policy` and create the workload again"
+            );
+            return Refusal::new(Reason::ContainerNameTaken, message);
+        }
         refusal
     }
 
@@ -162,7 +169,7 @@ impl Draft<'_> {
         };
         let left: Vec<Key> = entry.items.keys().filter(|key| !is_anothers(key)).cloned().collect();
         self.leave(&left);
-        if !entry.items.is_empty() {
+        if !entry.items.is_empty() || entry.origin == Origin::Policy {
             self.entries.push(entry);
         }
     }
@@ -206,7 +213,7 @@ impl Draft<'_> {
 
     fn new_ledger(&self, blank: BTreeMap<String, Value>) -> Option<Ledger> {
         let from_file = self.ledger.is_some_and(|ledger| ledger.workload.is_none())
-            && self.entries.iter().all(|entry| entry.origin == Origin::File);
+            && self.entries.iter().all(|entry| entry.origin != Origin::Controller);
         let mut ledger = Ledger::new(self.subject.uid.filter(|_| !from_file));
         ledger.sidecars.clone_from(&self.entries);
         ledger.sidecars.sort_by(|a, b| a.name.cmp(&b.name));

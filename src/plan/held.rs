@@ -33,18 +33,25 @@ impl<'a> Held<'a> {
     /// `managedFields` say so, or adopted if it is exactly what would be put in.
     ///
     /// `entry` is that of the claim in `ledger`; `copied` is the ledger of the workload that this one is a copy of, `ledger` the
-    /// same as it counts here.
+    /// same as it counts here. `admitted` are the containers that policies say to have put in.
     pub fn new(
         subject: &Subject<'a>,
-        ledger: Option<&'a Ledger>,
+        (ledger, copied): (Option<&'a Ledger>, Option<&Ledger>),
+        admitted: &[&str],
         entry: Option<&'a Entry>,
-        copied: Option<&Ledger>,
         claim: &Claim<'a>,
     ) -> Self {
         let offline = subject.uid.is_none();
         let origin = if offline { Origin::File } else { Origin::Controller };
         let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };
         match (entry, claim.stance) {
+            (Some(Entry { origin: Origin::Policy, .. }), Stance::Apply(spec)) => {
+                held.take_over(subject, ledger, admitted, spec);
+            }
+            // What was put in is not known, so that all of it stays.
+            (Some(Entry { origin: Origin::Policy, .. }), Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan) => {
+                held.origin = Origin::Policy;
+            }
             (Some(entry), stance) => {
                 held.origin = entry.origin;
                 let others = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
@@ -66,7 +73,7 @@ impl<'a> Held<'a> {
             Stance::Apply(spec) if entry.origin == Origin::File => {
                 let sidecars: Vec<&str> =
                     entries.iter().flat_map(|entry| entry.items.keys()).filter_map(Key::container).collect();
-                candidates(subject.template, sidecar::container_key(self.claim.name, spec), spec, &sidecars)
+                candidates(subject.template, sidecar::container_key(self.claim.name, spec), (spec, Mounts::Ours), &sidecars)
             }
             Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => BTreeSet::new(),
         };
@@ -90,28 +97,58 @@ impl<'a> Held<'a> {
     fn rebind(&mut self, subject: &Subject<'_>, copied: &Ledger, spec: &LogSidecarSpec) {
         if self.is_planned(subject, spec, &self.ours) {
             let before = copied.sidecars.iter().find(|entry| entry.name == self.claim.name);
-            self.origin = before.map_or(Origin::File, |before| before.origin);
+            self.origin = before.map_or(Origin::File, |before| match before.origin {
+                Origin::Controller | Origin::Policy => Origin::Controller,
+                Origin::File => Origin::File,
+            });
         } else {
             self.ours.clear();
         }
     }
 
+    /// Takes over what a policy says to have put in, if it is exactly what would be put in: then it is ours as if the controller
+    /// had put it in itself, and goes with its `LogSidecar`. If it is anything else, the entry counts for nothing.
+    fn take_over(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, admitted: &[&str], spec: &LogSidecarSpec) {
+        let container = sidecar::container_key(self.claim.name, spec);
+        let mut candidates = candidates(subject.template, container, (spec, Mounts::All), admitted);
+        candidates.retain(|key| key.get(subject.template).is_some());
+        let planned = self.planned(subject, spec, &candidates, admitted).unwrap_or_default();
+        if !planned.is_empty() && candidates.iter().all(|key| planned.contains(key)) {
+            self.ours = candidates;
+        } else {
+            self.adopt(subject, ledger, spec);
+        }
+    }
+
     /// Whether a plan without these items would put in just what is in the template.
     fn is_planned(&self, subject: &Subject<'_>, spec: &LogSidecarSpec, items: &BTreeSet<Key>) -> bool {
+        self.planned(subject, spec, items, &[]).is_some()
+    }
+
+    /// What a plan without these items would put in, if that is just what is in the template; `others` are containers that do
+    /// not count as the pod's own.
+    fn planned(
+        &self,
+        subject: &Subject<'_>,
+        spec: &LogSidecarSpec,
+        items: &BTreeSet<Key>,
+        others: &[&str],
+    ) -> Option<BTreeSet<Key>> {
         let container = sidecar::container_key(self.claim.name, spec);
-        let names: Vec<&str> = container.container().into_iter().collect();
+        let names: Vec<&str> = container.container().into_iter().chain(others.iter().copied()).collect();
         let pod = strip(subject.template, items, &BTreeMap::new());
         let planned = sidecar::items(&pod, (self.claim.name, spec), &names, subject.setting, |_| true);
         let equal =
             |(key, item): &(Key, Value)| key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item));
-        planned.is_ok_and(|planned| planned.items.iter().all(equal))
+        let planned = planned.ok()?.items;
+        planned.iter().all(equal).then(|| planned.into_iter().map(|(key, _)| key).collect())
     }
 
     /// Finds again what was put in before the ledger was lost, or what `inject` put into a manifest that lost its annotation.
     fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &LogSidecarSpec) {
         let container = sidecar::container_key(self.claim.name, spec);
         let names: Vec<&str> = container.container().into_iter().collect();
-        let mut candidates = candidates(subject.template, container.clone(), spec, &names);
+        let mut candidates = candidates(subject.template, container.clone(), (spec, Mounts::Ours), &names);
         let is_named =
             |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
         candidates.retain(|key| key.get(subject.template).is_some() && !is_named(key));
@@ -148,17 +185,31 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Where the items of a spec would be; `sidecars` are the containers that do not count as the pod's own. A mount of an existing
-/// volume is not among them: it may be the owner's own.
-fn candidates(template: &Value, container: Key, spec: &LogSidecarSpec, sidecars: &[&str]) -> BTreeSet<Key> {
+/// Which mounts may be ours.
+#[derive(Clone, Copy, PartialEq)]
+enum Mounts {
+    /// Those of volumes of ours: a mount of an existing volume may be the owner's own.
+    Ours,
+    /// Those of existing volumes, too.
+    All,
+}
+
+/// Where the items of a spec would be; `sidecars` are the containers that do not count as the pod's own.
+fn candidates(template: &Value, container: Key, (spec, mounts): (&LogSidecarSpec, Mounts), sidecars: &[&str]) -> BTreeSet<Key> {
     let mut candidates = BTreeSet::from([container]);
-    let own = |log: &&Log| log.volume.as_ref().is_none_or(|volume| volume.existing.is_none());
-    for log in spec.logs.iter().filter(own) {
+    for log in &spec.logs {
+        let is_existing = log.volume.as_ref().is_some_and(|volume| volume.existing.is_some());
+        if is_existing && mounts == Mounts::Ours {
+            continue;
+        }
         let Ok(writer) = sidecar::writer(template, log, sidecars) else { continue };
         let volume = volume::volume_name(log, writer);
         let mount = Key::Mount { container: writer.to_owned(), path: log.directory.clone() };
         if mount.get(template).is_some_and(|mount| mount["name"] == volume.as_str()) {
-            candidates.extend([mount, Key::Volume(volume)]);
+            candidates.insert(mount);
+            if !is_existing {
+                candidates.insert(Key::Volume(volume));
+            }
         }
     }
     candidates
@@ -176,7 +227,7 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
     let sidecars: Vec<&str> = known.iter().filter_map(|(_, _, container)| container.container()).collect();
     let was_there = |known: &Known<'_>| known.created.is_some_and(|created| owned.is_written_since(created));
     for (known, spec, container) in known.iter().filter(|(known, _, _)| was_there(known)) {
-        let found = candidates(template, container.clone(), spec, &sidecars).into_iter().filter_map(|key| {
+        let found = candidates(template, container.clone(), (*spec, Mounts::Ours), &sidecars).into_iter().filter_map(|key| {
             let item = key.get(template).filter(|item| owned.holds(&key, item))?;
             let digest = digest(&key, item);
             Some((key, digest))

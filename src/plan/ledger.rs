@@ -93,6 +93,10 @@ pub enum Origin {
     /// The owner's own manifest, made by `logsidecar inject`: the controller never takes them out, the manifest would only
     /// bring them back.
     File,
+    /// A policy of the API server, made by `logsidecar policy`, which cannot compute digests: such an entry names no items and
+    /// vouches for nothing. It says that whatever is exactly what the `LogSidecar` would put in is not the owner's; the first
+    /// plan that finds just that takes the entry over.
+    Policy,
 }
 
 /// The annotation is not a ledger.
@@ -113,11 +117,31 @@ impl Ledger {
         Self { version: VERSION, workload: workload.map(str::to_owned), sidecars: Vec::new(), blank: BTreeMap::new() }
     }
 
+    /// The ledger that a policy writes, in the words of the renderer that made its items.
+    #[must_use]
+    pub fn of_policy(sidecar: &str) -> Self {
+        let entry = Entry {
+            name: sidecar.to_owned(),
+            uid: None,
+            origin: Origin::Policy,
+            renderer: super::sidecar::RENDERER,
+            revision: None,
+            previous: None,
+            before: Before::Well,
+            items: BTreeMap::new(),
+        };
+        Self { sidecars: vec![entry], ..Self::new(None) }
+    }
+
     /// Reads the annotation.
     pub fn parse(text: &str) -> Result<Self, ParseLedgerError> {
         let mut ledger: Self = serde_json::from_str(text).map_err(ParseLedgerError::Shape)?;
         if ledger.version != VERSION {
             return Err(ParseLedgerError::Version(ledger.version));
+        }
+        for entry in ledger.sidecars.iter_mut().filter(|entry| entry.origin == Origin::Policy) {
+            // No policy writes any; whoever has written them proves nothing by it.
+            (entry.uid, entry.items) = (None, BTreeMap::new());
         }
         ledger.drop_twins();
         // What it remembers goes back into the workload as it is: nobody gets anything else written there by way of it.

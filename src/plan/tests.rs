@@ -702,3 +702,5 @@ fn the_volume_of_one_that_comes_later_is_there_for_one_that_came_before() {
     let again = World::new(&app()).then(&claims).plan(&claims);
     assert_eq!((again.template, again.verdicts), (plan.template, plan.verdicts));
 }
+
+mod policy;

@@ -56,7 +56,7 @@ pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>
     let soaked = |flight: &mut Flight, runs: bool| {
         if !runs {
             flight.healthy = None;
-            return None;
+            return is_late.then(|| Err(format!("its sidecar did not run in all pods for {deadline} s")));
         }
         (now.saturating_sub(*flight.healthy.get_or_insert(now)) >= soak).then_some(Ok(()))
     };
@@ -119,7 +119,8 @@ mod tests {
         let done = standing(Progress::Done, &json!({}));
         assert_eq!(after(14, &FLIGHT, &done, &Health::Running), None);
         assert_eq!(after(15, &FLIGHT, &done, &Health::Running), Some(Ok(())));
-        assert_eq!(after(999, &FLIGHT, &done, &Health::Starting), None);
+        assert_eq!(after(600, &FLIGHT, &done, &Health::Starting), None);
+        assert_eq!(after(601, &FLIGHT, &done, &Health::Starting), failed("its sidecar did not run in all pods for 600 s"));
         let failing = Health::Failing { container: "ship".into(), cause: "it has ended".into() };
         assert_eq!(after(0, &FLIGHT, &done, &failing), failed("it has ended"));
         let mut flight = FLIGHT;

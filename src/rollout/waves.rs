@@ -15,6 +15,8 @@ pub struct Waves<S, W>(BTreeMap<S, Wave<W>>);
 
 #[derive(Debug)]
 struct Wave<W> {
+    /// The uid of the `LogSidecar`: one that is made anew has the same name.
+    owner: String,
     revision: String,
     generation: i64,
     limit: usize,
@@ -143,18 +145,21 @@ impl<S, W> Default for Waves<S, W> {
 }
 
 impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
-    /// Makes sure that the wave of a `LogSidecar` is about its current spec. Another revision begins with canaries; of one that was
-    /// halted, so does any change of the spec.
-    pub fn revise(&mut self, sidecar: &S, revision: &str, generation: i64, memory: impl FnOnce() -> Memory<W>) {
-        let wave = self.0.entry(sidecar.clone()).or_insert_with(|| Wave::remembered(memory()));
+    /// Makes sure that the wave of a `LogSidecar` with this uid is about its current spec. Another revision begins with canaries; of
+    /// one that was halted, so does any change of the spec.
+    pub fn revise(&mut self, sidecar: &S, owner: &str, spec: (&str, i64), memory: impl FnOnce() -> Memory<W>) {
+        let (revision, generation) = spec;
+        let wave = self.0.entry(sidecar.clone()).or_insert_with(|| Wave::remembered(owner, memory()));
         let is_halted = matches!(wave.phase, Phase::Halted(_));
-        if wave.revision == revision && (!is_halted || wave.generation == generation) {
+        if wave.owner == owner && wave.revision == revision && (!is_halted || wave.generation == generation) {
             wave.generation = generation;
             return;
         }
-        if let Phase::Halted(halt) = &wave.phase {
-            wave.failed = Some(halt.at.clone());
-        }
+        wave.failed = match &wave.phase {
+            Phase::Halted(halt) if wave.owner == owner => Some(halt.at.clone()),
+            _ => wave.failed.take().filter(|_| wave.owner == owner),
+        };
+        owner.clone_into(&mut wave.owner);
         (wave.revision, wave.generation) = (revision.to_owned(), generation);
         wave.phase = Phase::new();
         wave.waiting.clear();
@@ -262,7 +267,7 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
         true
     }
 
-    /// What was allowed was not done, or the workload is gone.
+    /// What was allowed was not done, or is undone again and again.
     pub fn abandon(&mut self, sidecar: &S, workload: &W) {
         if let Some(wave) = self.0.get_mut(sidecar) {
             wave.flights.remove(workload);
@@ -382,13 +387,14 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
 }
 
 impl<W: Clone + Ord> Wave<W> {
-    fn remembered(memory: Memory<W>) -> Self {
+    fn remembered(owner: &str, memory: Memory<W>) -> Self {
         let phase = match (memory.stage, memory.halted) {
             (Stage::Halted, Some((at, cause))) => Phase::Halted(Halt { at, cause, also: BTreeSet::new(), recorded: true }),
             (Stage::Rolling, _) => Phase::Rolling,
             (Stage::Canary | Stage::Halted, _) => Phase::new(),
         };
         Self {
+            owner: owner.to_owned(),
             revision: memory.revision,
             generation: memory.generation,
             limit: 1,
@@ -476,239 +482,4 @@ impl<W: Clone + Ord> Wave<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    type Test = Waves<u8, u8>;
-
-    const FLIGHT: Flight = Flight {
-        revision: String::new(),
-        removing: false,
-        counts: true,
-        written: true,
-        before: Before::Well,
-        since: 0,
-        step: (0, 0),
-        healthy: None,
-        probed: None,
-    };
-
-    fn memory(stage: Stage) -> Memory<u8> {
-        let halted = (stage == Stage::Halted).then(|| (3, "it crashed".to_owned()));
-        Memory { revision: "one".into(), generation: 1, stage, halted }
-    }
-
-    fn waves(stage: Stage, limit: usize) -> Test {
-        let mut waves = Test::default();
-        waves.revise(&0, "one", 1, || memory(stage));
-        waves.allow(&0, limit);
-        waves
-    }
-
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `ask` wants it")]
-    fn candidates(_: &u8) -> (Vec<Candidate<u8>>, usize) {
-        let candidate = |workload| Candidate {
-            workload,
-            has_it: false,
-            is_telling: workload > 1,
-            is_ready: true,
-            recreates: workload == 2,
-            is_selected: false,
-        };
-        ((0..10).map(candidate).collect(), 1)
-    }
-
-    fn put(waves: &mut Test, workload: u8) -> Result<(), Vec<(u8, Wait<u8>)>> {
-        waves.ask(&workload, &[Request { sidecar: 0, removing: false, at_once: false }], &FLIGHT, candidates)
-    }
-
-    fn take(waves: &mut Test, workload: u8, at_once: bool) -> bool {
-        waves.ask(&workload, &[Request { sidecar: 0, removing: true, at_once }], &FLIGHT, candidates).is_ok()
-    }
-
-    fn halt(at: u8) -> Halt<u8> {
-        Halt { at, cause: "it crashed".into(), also: BTreeSet::new(), recorded: false }
-    }
-
-    #[test]
-    fn a_canary_goes_first_and_the_others_when_it_has_succeeded() {
-        let mut waves = waves(Stage::Canary, 2);
-        // 0 and 1 say nothing, 2 would stop completely.
-        assert_eq!(put(&mut waves, 0), Err(vec![(0, Wait::Canary(vec![3]))]));
-        assert_eq!(waves.wake(), [3]);
-        assert_eq!(put(&mut waves, 3), Ok(()));
-        waves.looked_at(&3);
-        assert_eq!((put(&mut waves, 5).is_err(), waves.wake()), (true, vec![]));
-        waves.finish(&0, &3);
-        assert_eq!(waves.wake(), [0, 5]);
-        assert_eq!((put(&mut waves, 5), put(&mut waves, 0)), (Ok(()), Ok(())));
-        assert_eq!(put(&mut waves, 6), Err(vec![(0, Wait::Full(2))]));
-        waves.finish(&0, &5);
-        assert_eq!(waves.wake(), [6]);
-        assert_eq!(waves.wake(), [] as [u8; 0]);
-    }
-
-    #[test]
-    fn a_canary_that_cannot_be_served_is_passed_over() {
-        let mut waves = waves(Stage::Canary, 2);
-        assert!(put(&mut waves, 5).is_err());
-        assert_eq!(waves.wake(), [3]);
-        waves.pass_over(&0, &3);
-        assert_eq!(waves.wake(), [5]);
-        assert_eq!(put(&mut waves, 5), Err(vec![(0, Wait::Canary(vec![4]))]));
-        let mut tried = Vec::new();
-        while let Err(waits) = put(&mut waves, 0) {
-            let [(0, Wait::Canary(first))] = waits.as_slice() else { panic!("{waits:?}") };
-            tried.extend_from_slice(first);
-            waves.pass_over(&0, &first[0]);
-        }
-        // The one that would stop completely is the last; when nobody is left, all may start.
-        assert_eq!(tried, [4, 5, 6, 7, 8, 9, 2]);
-        assert_eq!(waves.state(&0).map(|state| state.2), Some(Stage::Rolling));
-    }
-
-    #[test]
-    fn the_first_failure_halts_and_a_change_of_the_spec_begins_with_what_failed() {
-        let mut waves = waves(Stage::Rolling, 3);
-        assert_eq!((put(&mut waves, 7), put(&mut waves, 8)), (Ok(()), Ok(())));
-        assert!(waves.fail(&0, &7, "it crashed"));
-        assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Halted(halt(7)))]));
-        assert!(!waves.fail(&0, &8, "it crashed, too"));
-        assert_eq!(waves.halt(&0).map(|halt| &halt.also), Some(&BTreeSet::from([8])));
-        // Taking out is not halted.
-        assert!(take(&mut waves, 7, true));
-        waves.finish(&0, &7);
-        // The same revision and generation: still halted.
-        waves.revise(&0, "one", 1, || memory(Stage::Rolling));
-        assert!(put(&mut waves, 9).is_err());
-        waves.revise(&0, "one", 2, || memory(Stage::Rolling));
-        assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![7]))]));
-    }
-
-    #[test]
-    fn what_was_known_before_a_restart_is_still_known() {
-        let halted = waves(Stage::Halted, 1);
-        assert_eq!(halted.halt(&0), Some(&Halt { recorded: true, ..halt(3) }));
-        assert_eq!(put(&mut waves(Stage::Rolling, 1), 9), Ok(()));
-        assert_eq!(put(&mut waves(Stage::Canary, 1), 9), Err(vec![(0, Wait::Canary(vec![3]))]));
-        let mut waves = waves(Stage::Rolling, 1);
-        waves.revise(&0, "two", 2, || memory(Stage::Rolling));
-        assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![3]))]));
-    }
-
-    #[test]
-    fn a_workload_takes_a_place_in_every_wave_that_changes_it_or_in_none() {
-        let mut waves = waves(Stage::Rolling, 1);
-        waves.revise(&1, "one", 1, || memory(Stage::Rolling));
-        waves.allow(&1, 1);
-        assert_eq!(put(&mut waves, 4), Ok(()));
-        let both = [0, 1].map(|sidecar| Request { sidecar, removing: false, at_once: false });
-        assert_eq!(waves.ask(&5, &both, &FLIGHT, candidates), Err(vec![(0, Wait::Full(1))]));
-        assert_eq!(waves.state(&1).map(|state| state.3), Some(0));
-        waves.finish(&0, &4);
-        assert_eq!(waves.wake(), [5]);
-        assert_eq!(waves.ask(&5, &both, &FLIGHT, candidates), Ok(()));
-        assert_eq!(waves.flights(&5).count(), 2);
-    }
-
-    #[test]
-    fn an_old_flight_says_nothing_about_a_new_revision() {
-        let mut waves = waves(Stage::Rolling, 2);
-        assert_eq!(put(&mut waves, 4), Ok(()));
-        waves.revise(&0, "two", 2, || memory(Stage::Rolling));
-        assert!(!waves.fail(&0, &4, "it crashed"));
-        assert_eq!(waves.halt(&0), None);
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Put(u8),
-        Take(u8),
-        Finish(u8),
-        Fail(u8),
-        Gone(u8),
-        Revise(u8),
-        Wake,
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let one = prop_oneof![
-            6 => (0..10u8).prop_map(Step::Put),
-            1 => (0..10u8).prop_map(Step::Take),
-            4 => (0..10u8).prop_map(Step::Finish),
-            1 => (0..10u8).prop_map(Step::Fail),
-            1 => (0..10u8).prop_map(Step::Gone),
-            1 => (0..4u8).prop_map(Step::Revise),
-            4 => Just(Step::Wake),
-        ];
-        prop::collection::vec(one, 0..60)
-    }
-
-    proptest! {
-        /// Never more than allowed; nothing goes in while halted, or before the canaries; whoever is told to ask again was waiting,
-        /// and whoever waits is told when there is room.
-        #[test]
-        fn no_more_than_allowed_are_ever_under_way(steps in steps(), limit in 1..4usize) {
-            let mut waves = waves(Stage::Canary, limit);
-            let mut generation = 1;
-            for step in steps {
-                match step {
-                    Step::Put(workload) => {
-                        let halted = waves.halt(&0).is_some();
-                        let went = put(&mut waves, workload).is_ok();
-                        prop_assert!(!(halted && went));
-                        if waves.state(&0).expect("a wave").2 == Stage::Canary && went {
-                            prop_assert!(waves.is_due_canary(&0, &workload) || limit == 0);
-                        }
-                    }
-                    Step::Take(workload) => drop(take(&mut waves, workload, false)),
-                    Step::Finish(workload) => waves.finish(&0, &workload),
-                    Step::Fail(workload) => drop(waves.fail(&0, &workload, "it crashed")),
-                    Step::Gone(workload) => waves.gone(&workload),
-                    Step::Revise(revision) => {
-                        generation += 1;
-                        waves.revise(&0, &format!("{revision}"), generation, || memory(Stage::Canary));
-                    }
-                    Step::Wake => {
-                        for workload in waves.wake() {
-                            drop(put(&mut waves, workload));
-                            waves.looked_at(&workload);
-                        }
-                    }
-                }
-                prop_assert!(waves.state(&0).expect("a wave").3 <= limit);
-            }
-        }
-
-        /// However workloads come and go, all get their turn in the end.
-        #[test]
-        fn everybody_gets_his_turn(steps in steps(), limit in 1..4usize) {
-            let mut waves = waves(Stage::Canary, limit);
-            let mut done = BTreeSet::new();
-            for step in steps {
-                match step {
-                    Step::Put(workload) => drop(put(&mut waves, workload)),
-                    Step::Finish(workload) => waves.finish(&0, &workload),
-                    Step::Gone(workload) => waves.gone(&workload),
-                    Step::Wake | Step::Take(_) | Step::Fail(_) | Step::Revise(_) => {}
-                }
-            }
-            // As the controller does it: each is looked at once, then whoever is told to.
-            let mut queue: Vec<u8> = (0..10).collect();
-            while let Some(workload) = queue.pop() {
-                let is_under_way = waves.flights(&workload).next().is_some();
-                if !done.contains(&workload) && (is_under_way || put(&mut waves, workload).is_ok()) {
-                    waves.finish(&0, &workload);
-                    done.insert(workload);
-                } else if done.contains(&workload) && waves.is_due_canary(&0, &workload) {
-                    waves.find(&0, &workload, &FLIGHT);
-                    waves.finish(&0, &workload);
-                }
-                waves.looked_at(&workload);
-                queue.extend(waves.wake());
-            }
-            prop_assert_eq!(done.len(), 10);
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! Every example gives its `injected.yaml`, byte for byte, and back. `UPDATE=1` rewrites the files; read the difference.
+//! Every example gives its `injected.yaml`, byte for byte, and back, and its `policy.yaml`. `UPDATE=1` rewrites the files; read the
+//! difference.
 
 use std::{fs, path::PathBuf};
 
@@ -24,6 +25,12 @@ fn every_example_gives_its_golden_file_and_back() {
             fs::write(case.join("injected.yaml"), &injected.stdout).expect("written");
         }
         assert_eq!(injected.stdout, read("injected.yaml"), "{}", case.display());
+        let policy = run(&["policy", "--offline", "-f", &file("logsidecar.yaml")], b"");
+        assert_eq!(policy.code, Some(0), "{}: {}", case.display(), policy.stderr);
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(case.join("policy.yaml"), &policy.stdout).expect("written");
+        }
+        assert_eq!(policy.stdout, read("policy.yaml"), "{}", case.display());
         let again = run(&["inject", "-f", &file("logsidecar.yaml"), "-f", &file("injected.yaml")], b"");
         assert_eq!(again.stdout, injected.stdout, "{}: injected twice", case.display());
         let back = run(&["uninject", "-f", &file("injected.yaml")], b"");

@@ -1,5 +1,6 @@
 //! Everything that can be tested without a cluster, as one binary.
 
+mod api_server;
 mod bad_input;
 mod cel;
 mod cli;
@@ -8,5 +9,7 @@ mod contract;
 mod golden;
 mod layers;
 mod logsidecar;
+mod policy;
+mod policy_command;
 #[path = "../rules.rs"]
 mod rules;

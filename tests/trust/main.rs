@@ -8,6 +8,7 @@
 //! * `witness`: every version that a workload ever had
 //! * `kubelet`: says of pods what a node would say
 //! * `oracle`: whether a namespace is as its LogSidecars ask for
+//! * `policies`: what is created under a policy
 //! * `stage`: the three of them together, for one case
 //! * everything else: the cases
 
@@ -19,6 +20,7 @@ mod kubelet;
 #[allow(dead_code, reason = "shared with the end-to-end suite, which needs more of it")]
 mod kubernetes;
 mod oracle;
+mod policies;
 mod proxy;
 mod stage;
 mod witness;
@@ -30,6 +32,8 @@ mod crash;
 mod kinds;
 mod owners;
 mod plan;
+mod policy;
+mod policy_controller;
 mod preflight;
 mod random;
 mod rollout;

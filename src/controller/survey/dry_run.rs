@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::{
     super::{
+        account::{View, outcome},
         apply::{self, Mode, apply, operations},
         cache::Sidecar,
         connection::{Error, Request},
-        reconcile::{View, is_complete, outcome},
+        look::is_complete,
         surroundings,
     },
     Content, SidecarName, Survey,

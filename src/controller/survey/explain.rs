@@ -8,9 +8,9 @@ use kube::{
 
 use super::{
     super::{
+        account::summary,
         cache::Sidecar,
         connection::{Connection, Error},
-        reconcile::summary,
         rollout::entry,
         surroundings,
     },

@@ -3,8 +3,8 @@
 
 use super::{
     super::{
+        account::{View, outcome},
         cache::Sidecar,
-        reconcile::{View, outcome},
         rollout::entry,
         workload::Workload,
     },

@@ -1,0 +1,55 @@
+//! What policies of the API server have put in (see [`crate::policy`]), and how it becomes ours.
+
+use super::{
+    Claim, Key, Ledger, Stance, Subject,
+    claim::{Known, Phase},
+    ledger::{Entry, Origin},
+    plan, sidecar,
+};
+
+/// The ledger of a workload after everything in it that policies have put in is taken over: as if the controller had put it in
+/// itself, so that it can be taken out again whatever has become of its `LogSidecar` meanwhile.
+///
+/// Guarantees: the template stays as it is, and an entry changes only if the template holds exactly what its `LogSidecar` would
+/// put in. What is suspended, or must not be acted upon yet, stays as it is.
+#[must_use]
+pub fn take_over(subject: &Subject<'_>, known: &[Known<'_>]) -> Option<Ledger> {
+    let ledger = subject.ledger?;
+    let is_admitted = |known: &Known<'_>| {
+        let entry = ledger.sidecars.iter().find(|entry| entry.is_of(known.name, known.uid));
+        entry.is_some_and(|entry| entry.origin == Origin::Policy)
+    };
+    let claims: Vec<Claim<'_>> = known
+        .iter()
+        .filter(|known| is_admitted(known))
+        .filter_map(|known| {
+            let spec = known.spec?;
+            let may = match known.phase {
+                Phase::New => false,
+                Phase::Live => !spec.suspend,
+                Phase::Deleting => true,
+            };
+            may.then_some(Claim { name: known.name, uid: known.uid, revision: known.revision, stance: Stance::Apply(spec) })
+        })
+        .collect();
+    let without_change = |ledger: &Ledger, claims: &[Claim<'_>]| {
+        let plan = plan(&Subject { ledger: Some(ledger), ..*subject }, claims);
+        plan.ledger.filter(|_| plan.template == *subject.template)
+    };
+    if claims.is_empty() {
+        return Some(ledger.clone());
+    }
+    // All at once, as the container of one is not the pod's own for another; but one of them may be missing.
+    without_change(ledger, &claims).or_else(|| {
+        let each = |ledger: Ledger, claim: &Claim<'_>| without_change(&ledger, &[*claim]).unwrap_or(ledger);
+        Some(claims.iter().fold(ledger.clone(), each))
+    })
+}
+
+/// The container that a policy says to have put in for a claim.
+pub(super) fn container(claim: &Claim<'_>, entry: Option<&Entry>) -> Option<Key> {
+    match claim.stance {
+        Stance::Apply(spec) if entry?.origin == Origin::Policy => Some(sidecar::container_key(claim.name, spec)),
+        Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
+    }
+}

@@ -1,0 +1,139 @@
+//! What the planner makes of the stand-ins: the items of every pod, with blanks.
+
+use serde_json::Value;
+
+use super::{
+    Error,
+    cel::{Cel, pattern},
+    stand_in::{Blanks, Case},
+    vary::vary,
+};
+use crate::{
+    api::{Log, LogSidecarSpec},
+    plan::{Items, Key, Ledger, Setting, Warning, contribution},
+};
+
+/// The items of all cases.
+#[derive(Debug)]
+pub(super) struct Sketch {
+    pub blanks: Blanks,
+    /// The items of the first case: the others have the same keys.
+    items: Items,
+    cases: Vec<(Case, Items)>,
+    pub warnings: Vec<Warning>,
+    /// The entry in the ledger.
+    pub entry: String,
+    ledger: String,
+}
+
+impl Sketch {
+    /// Asks the planner.
+    pub fn new(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>) -> Result<Self, Error> {
+        let text = serde_json::to_string(spec).unwrap_or_default();
+        let plain = planned(name, spec, setting, &Blanks::new(spec, &[&text], 0))?;
+        let plain = plain.iter().flat_map(|(_, items, _)| items).map(|(_, item)| item.to_string()).collect::<String>();
+        let blanks = Blanks::new(spec, &[&text, name, &plain], 10);
+        let cases = planned(name, spec, setting, &blanks)?;
+        let other = Blanks::new(spec, &[&text, name, &plain, blanks.container().unwrap_or_default()], 50);
+        let culprit = |log: &&Log| {
+            let alone = LogSidecarSpec { logs: vec![(*log).clone()], ..spec.clone() };
+            log.container.is_none() && !is_the_same(name, &alone, setting, [&blanks, &other])
+        };
+        if let Some(log) = spec.logs.iter().find(culprit) {
+            return Err(Error::VolumeName { log: log.name.clone() });
+        }
+        let marker = Ledger::of_policy(name);
+        let entry = marker.sidecars.first().and_then(|entry| serde_json::to_string(entry).ok()).unwrap_or_default();
+        let (items, warnings) = cases.first().map(|(_, items, warnings)| (items.clone(), warnings.clone())).unwrap_or_default();
+        let cases = cases.into_iter().map(|(case, items, _)| (case, items)).collect();
+        Ok(Self { blanks, items, cases, warnings, entry, ledger: marker.text().unwrap_or_default() })
+    }
+
+    /// Every item with the expression that makes it, in the order in which they are to be put.
+    pub fn items(&self) -> impl Iterator<Item = (&Key, Cel)> {
+        self.items.iter().map(|(key, _)| {
+            let values: Vec<(Case, &Value)> =
+                self.cases.iter().filter_map(|(case, items)| Some((*case, find(items, key)?))).collect();
+            (key, vary(&values, &self.blanks))
+        })
+    }
+
+    /// A regular expression for a ledger that policies alone have written.
+    pub fn ledger_of_policies() -> String {
+        let any = Ledger::of_policy("@");
+        let entry = any.sidecars.first().and_then(|entry| serde_json::to_string(entry).ok()).unwrap_or_default();
+        let ledger = any.text().unwrap_or_default();
+        let (head, tail) = ledger.split_once(&entry).unwrap_or_default();
+        let entry = pattern(&entry).replace('@', "[a-z0-9-]+");
+        // That of another policy may be of another version of this program.
+        let entry = match entry.split_once("\"renderer\":") {
+            Some((before, after)) => {
+                format!("{before}\"renderer\":[0-9]+{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+            }
+            None => entry,
+        };
+        format!("^{}{entry}(,{entry})*{}$", pattern(head), pattern(tail))
+    }
+
+    /// What is before and after the entries of a ledger.
+    pub fn frame(&self) -> (&str, &str) {
+        self.ledger.split_once(&self.entry).unwrap_or_default()
+    }
+
+    /// The whole ledger.
+    pub fn ledger(&self) -> &str {
+        &self.ledger
+    }
+
+    /// The name of the sidecar container.
+    pub fn container(&self) -> &str {
+        self.items.iter().find_map(|(key, _)| key.container()).unwrap_or_default()
+    }
+
+    /// The names of new volumes, with a blank where they are named after the container.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.items.iter().filter_map(|(key, _)| match key {
+            Key::Volume(name) => Some(name.as_str()),
+            Key::InitContainer(_) | Key::Container(_) | Key::Mount { .. } => None,
+        })
+    }
+
+    /// The names of the volumes that the sidecar mounts.
+    pub fn mounted(&self) -> impl Iterator<Item = &str> {
+        let sidecar = self.items.iter().find(|(key, _)| key.container().is_some()).map(|(_, item)| item);
+        let lists = ["volumeMounts", "volumeDevices"].into_iter().filter_map(move |list| sidecar?.get(list)?.as_array());
+        lists.flatten().filter_map(|mount| mount.get("name")?.as_str())
+    }
+
+    /// Whether the sidecar has a security context.
+    pub fn has_security_context(&self) -> bool {
+        self.items.iter().any(|(key, item)| key.container().is_some() && item.get("securityContext").is_some())
+    }
+}
+
+type Planned = Vec<(Case, Items, Vec<Warning>)>;
+
+fn planned(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>, blanks: &Blanks) -> Result<Planned, Error> {
+    let case = |case: Case| {
+        let (items, warnings) =
+            contribution(&blanks.pod(spec, case), (name, spec), setting).map_err(|refusal| Error::Refused { refusal })?;
+        Ok((case, items, warnings))
+    };
+    Case::all().into_iter().map(case).collect()
+}
+
+/// Whether nothing but the name itself depends on the name of the container: what is made from it by a digest cannot be made by
+/// an expression.
+fn is_the_same(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>, blanks: [&Blanks; 2]) -> bool {
+    let text = |blanks: &Blanks| {
+        let planned = planned(name, spec, setting, blanks).unwrap_or_default();
+        let items = planned.into_iter().flat_map(|(_, items, _)| items);
+        let text: String = items.map(|(key, item)| format!("{key} {item}\n")).collect();
+        blanks.readable(&text)
+    };
+    text(blanks[0]) == text(blanks[1])
+}
+
+fn find<'a>(items: &'a Items, key: &Key) -> Option<&'a Value> {
+    items.iter().find(|(other, _)| other == key).map(|(_, item)| item)
+}
