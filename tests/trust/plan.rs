@@ -140,6 +140,15 @@ fn versions(stage: &Stage) -> String {
     stage.run("kubectl get deployments,logsidecars,events,controllerrevisions -o jsonpath='{range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}'")
 }
 
+/// Waits until nobody else writes any more: status and finalizer, or Kubernetes' own controllers.
+fn rests(stage: &Stage) {
+    eventually("rest", || {
+        let before = versions(stage);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        (before == versions(stage)).then_some(())
+    });
+}
+
 #[test]
 fn the_exit_code_says_what_would_happen_and_asking_changes_nothing() {
     let stage = Stage::new("plan");
@@ -152,6 +161,7 @@ fn the_exit_code_says_what_would_happen_and_asking_changes_nothing() {
         answer
     };
     stage.run("kubectl apply -f web.yaml");
+    rests(&stage);
     let nothing = ask(&["plan"]);
     assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), "Plan: no workload is concerned.\n"), "{nothing:?}");
     let something = ask(&["plan", "-f", "ship.yaml"]);
@@ -173,12 +183,7 @@ fn the_exit_code_says_what_would_happen_and_asking_changes_nothing() {
     let controller = stage.controller();
     controller.start();
     stage.converges();
-    // Status and finalizer are still being written.
-    eventually("rest", || {
-        let before = versions(&stage);
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        (before == versions(&stage)).then_some(())
-    });
+    rests(&stage);
     let done = ask(&["plan", "ship"]);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.ends_with("Plan: nothing would change, 1 stays as it is.\n"), "{done:?}");
