@@ -5,7 +5,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use logsidecar::{api::LEDGER_ANNOTATION, kind::Kind, manifest};
+use logsidecar::{
+    api::LEDGER_ANNOTATION,
+    kind::{Kind, Kinds},
+    manifest,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -95,7 +99,7 @@ pub fn in_force(stage: &Stage, object: &Value, policies: usize) -> Value {
 
 /// The workload of an example as one of that kind.
 pub fn converted(workload: &Value, kind: Kind) -> Value {
-    let of = Kind::of(workload).expect("a workload");
+    let of = Kinds::default().of(workload).expect("a workload");
     let mut pod = workload.pointer(of.template()).expect("a template").clone();
     pod["metadata"] = json!({"labels": {"app": "x"}});
     let name = workload["metadata"]["name"].clone();
@@ -111,7 +115,7 @@ pub fn converted(workload: &Value, kind: Kind) -> Value {
                 if kind == Kind::Job { job } else { json!({"schedule": "* * * * *", "jobTemplate": {"spec": job}}) };
         }
         Kind::ReplicationController => object["spec"] = json!({"template": {"metadata": pod["metadata"], "spec": pod["spec"]}}),
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet => {
+        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Custom(_) => {
             object["spec"] = json!({"selector": selector, "template": {"metadata": pod["metadata"], "spec": pod["spec"]}});
             if kind == Kind::StatefulSet {
                 object["spec"]["serviceName"] = "x".into();
