@@ -1,9 +1,15 @@
 //! The command line: data on stdout, everything else on stderr; exit code 0 for success, 1 for bad input or failure, 2 for
-//! wrong usage. A reader that goes away is no failure.
+//! wrong usage (`plan` says by its code whether something would change, so a failure is 2 there, too). A reader that goes away is
+//! no failure. The same file under the name `kubectl-logsidecar` is a plugin of kubectl.
 
+mod cluster;
+mod explain;
 mod files;
 mod inject;
+mod plan;
+mod plugin;
 mod policy;
+mod status;
 mod validate;
 
 use std::{
@@ -50,6 +56,15 @@ enum Command {
     /// Check LogSidecars and workloads in files, without a cluster.
     #[command(after_help = "Example:\n  logsidecar validate -f examples/tail-builtin")]
     Validate(Files),
+    /// Show what the controller would change, by a server-side dry-run.
+    #[command(after_help = plan::HELP, long_about = cluster::about("Show what the controller would change, by a server-side dry-run."))]
+    Plan(plan::Arguments),
+    /// Say why a workload is, or is not, injected.
+    #[command(after_help = explain::HELP, long_about = cluster::about("Say why a workload is, or is not, injected."))]
+    Explain(explain::Arguments),
+    /// Show how things stand: one line for each target of each `LogSidecar`, the worst first.
+    #[command(after_help = status::HELP, long_about = cluster::about("Show how things stand: one line for each target of each LogSidecar, the worst first."))]
+    Status(status::Arguments),
     /// Print an admission policy for each LogSidecar in files: new workloads are created with their sidecar in them.
     #[command(after_help = "Example:\n  logsidecar policy -f logsidecar.yaml | kubectl apply -f -")]
     Policy(policy::Options),
@@ -91,6 +106,27 @@ enum Failure {
     /// The controller ended.
     #[error(transparent)]
     Controller(#[from] controller::Error),
+    /// The process could not start what it needs.
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+    /// The cluster could not be asked.
+    #[error(transparent)]
+    Cluster(Box<controller::connection::Error>),
+    /// The arguments make no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no such `LogSidecar`.
+    #[error("there is no LogSidecar {0} in namespace {1}: see `kubectl get logsidecars --all-namespaces`")]
+    NoSuch(String, String),
+    /// Something that is wished for cannot be done.
+    #[error("{0}")]
+    Blocked(String),
+}
+
+impl From<controller::connection::Error> for Failure {
+    fn from(error: controller::connection::Error) -> Self {
+        Self::Cluster(Box::new(error))
+    }
 }
 
 /// One line for each problem, whatever the input makes of it: control characters are spelt out.
@@ -102,7 +138,7 @@ fn told(problems: &[String]) -> String {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match plugin::parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data that was asked for; the rest is wrong usage.
@@ -110,10 +146,15 @@ pub fn main() -> ExitCode {
                 drop(error.print());
                 return ExitCode::from(2);
             }
-            return ended(error.print().map_err(Failure::Output));
+            return ended(error.print().map_err(Failure::Output).map(|()| ExitCode::SUCCESS), 1);
         }
     };
-    let result = match cli.command {
+    // As for kubectl diff: 1 says that something would change.
+    let failure = if matches!(cli.command, Command::Plan(_)) { 2 } else { 1 };
+    let done = match cli.command {
+        Command::Plan(arguments) => return ended(plan::run(&arguments), failure),
+        Command::Explain(arguments) => return ended(explain::run(&arguments), failure),
+        Command::Status(arguments) => return ended(status::run(&arguments), failure),
         Command::Run(options) => controller::run(options).map_err(Failure::from),
         Command::Inject(Inject { files, images }) => carry_out(Verb::Inject, Input::read(&files), &images.into()),
         Command::Uninject(files) => carry_out(Verb::Uninject, Input::read(&files), &Images::default()),
@@ -123,7 +164,7 @@ pub fn main() -> ExitCode {
             .map_err(|error| Failure::Output(error.into()))
             .and_then(|crd| print(&manifest::write(&crd))),
     };
-    ended(result)
+    ended(done.map(|()| ExitCode::SUCCESS), failure)
 }
 
 fn carry_out(verb: Verb, input: Result<Input, Failure>, images: &Images) -> Result<(), Failure> {
@@ -159,13 +200,13 @@ impl Verb {
     }
 }
 
-fn ended(result: Result<(), Failure>) -> ExitCode {
+fn ended(result: Result<ExitCode, Failure>, failure_code: u8) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             report(&failure);
-            ExitCode::FAILURE
+            ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { failure_code })
         }
     }
 }

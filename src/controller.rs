@@ -11,6 +11,7 @@ mod admission;
 mod apply;
 mod cache;
 mod canary;
+pub(crate) mod connection;
 mod context;
 mod events;
 mod follow;
@@ -27,6 +28,7 @@ mod revisions;
 mod rollout;
 mod sidecar;
 mod surroundings;
+pub(crate) mod survey;
 mod workload;
 
 use std::{
@@ -38,6 +40,7 @@ use std::{
 
 use clap::Args;
 use futures::FutureExt;
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -161,17 +164,18 @@ async fn finish(context: &Context) {
 async fn has_native_sidecars(client: &Client) -> bool {
     loop {
         match client.apiserver_version().await {
-            Ok(version) => {
-                let number =
-                    |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or_default();
-                return (number(&version.major), number(&version.minor)) >= (1, 29);
-            }
+            Ok(version) => return knows_native_sidecars(&version),
             Err(error) => {
                 tracing::warn!("the API server does not answer: {error}");
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
         }
     }
+}
+
+fn knows_native_sidecars(version: &Info) -> bool {
+    let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or_default();
+    (number(&version.major), number(&version.minor)) >= (1, 29)
 }
 
 async fn work_on_workloads(context: Arc<Context>) {

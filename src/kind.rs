@@ -2,6 +2,8 @@
 //!
 //! Kubernetes' own are known; others, such as Argo's `Rollout`, are configuration of whoever runs the program.
 
+mod called;
+
 use std::str::FromStr;
 
 use kube::core::{ApiResource, GroupVersionKind};

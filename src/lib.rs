@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`preflight`], [`quantity`], [`rollout`], [`merge`],
-//! [`shipper`], [`policy`], [`status`], [`manifest`], [`validate`]. The cluster is in [`controller`]; `cli::policy` asks it one
+//! [`shipper`], [`policy`], [`report`], [`status`], [`manifest`], [`validate`]. The cluster is in [`controller`]; `cli::policy` asks it one
 //! question.
 
 pub mod api;
@@ -24,6 +24,7 @@ pub mod plan;
 pub mod policy;
 pub mod preflight;
 pub mod quantity;
+pub mod report;
 pub mod rollout;
 pub mod shipper;
 pub mod status;

@@ -49,7 +49,7 @@ impl Outcome {
 
 /// What an outcome means for the `LogSidecar`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
+pub(crate) enum Class {
     /// Cannot be served until somebody changes something.
     Refused,
     /// Did not work; is tried again, or waits for the workload to recover.
@@ -66,7 +66,8 @@ enum Class {
     Done,
 }
 
-const fn class(reason: Reason) -> Class {
+/// How bad a reason is; the worst is the smallest.
+pub(crate) const fn class(reason: Reason) -> Class {
     match reason {
         Reason::Available | Reason::Accepted | Reason::NoTargets => Class::Done,
         Reason::Suspended | Reason::OptedOut | Reason::Paused | Reason::OnDelete | Reason::Partitioned => Class::LeftAlone,

@@ -142,7 +142,7 @@ impl Input {
     }
 }
 
-fn documents(filenames: &[String]) -> Result<Vec<Document>, Failure> {
+pub(super) fn documents(filenames: &[String]) -> Result<Vec<Document>, Failure> {
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for filename in filenames {
         match paths(filename) {

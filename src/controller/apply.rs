@@ -70,7 +70,8 @@ pub(super) async fn apply(client: &Client, workload: &Workload, plan: &Plan, mod
     Workload::observe(kind, &object).ok_or_else(|| Error::Failed("its answer is not a workload".to_owned()))
 }
 
-fn operations(workload: &Workload, plan: &Plan) -> Vec<PatchOperation> {
+/// The patch.
+pub(super) fn operations(workload: &Workload, plan: &Plan) -> Vec<PatchOperation> {
     // The version first: the API server answers 409 to a patch that was planned on another one, whatever follows.
     let version = ReplaceOperation { path: pointer("/metadata/resourceVersion"), value: workload.version.clone().into() };
     let mut operations = vec![PatchOperation::Replace(version)];

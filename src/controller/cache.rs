@@ -39,10 +39,10 @@ pub(super) struct Sidecar {
     pub version: String,
     pub generation: i64,
     /// RFC 3339, so that text order is age.
-    created: String,
+    pub created: String,
     pub phase: Phase,
     /// Read by itself, so that a `LogSidecar` that cannot be read otherwise can be deleted.
-    deletion: DeletionPolicy,
+    pub deletion: DeletionPolicy,
     /// All finalizers, as a JSON patch has to know.
     pub finalizers: Vec<String>,
     /// Of the spec; empty if that cannot be read.

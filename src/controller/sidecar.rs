@@ -221,7 +221,7 @@ async fn patch(context: &Context, sidecar: &Sidecar, operation: Value) -> Result
 }
 
 /// To the second, as conditions keep it.
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let seconds = k8s_openapi::jiff::Timestamp::now().as_second();
     Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap_or_default())
 }

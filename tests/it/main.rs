@@ -4,6 +4,7 @@ mod api_server;
 mod bad_input;
 mod cel;
 mod cli;
+mod cluster;
 mod contract;
 mod golden;
 mod layers;

@@ -31,6 +31,7 @@ mod contest;
 mod crash;
 mod kinds;
 mod owners;
+mod plan;
 mod policy;
 mod policy_controller;
 mod preflight;

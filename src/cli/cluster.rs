@@ -1,0 +1,78 @@
+//! What the commands that look at a cluster share: which cluster, and the form of the answer.
+
+use std::io::{self, IsTerminal};
+
+use clap::{Args, ValueEnum};
+
+use super::Failure;
+use crate::{
+    controller::connection::{ClusterOptions, Connection},
+    kind::Kinds,
+    options::{ImageOptions, KindOptions},
+    report::{Form, Paint},
+    shipper::Images,
+};
+
+/// What `--help` says of each of them.
+pub(super) fn about(what: &str) -> String {
+    format!(
+        "{what}\n\nReads with your own credentials, and never writes. --tail-image and --workload-kind have to be as the controller has them, or the answer is that of another controller."
+    )
+}
+
+/// The options that all of them have.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+    /// The form of the answer.
+    #[arg(long, short, value_enum, default_value_t = Form::Text)]
+    pub output: Form,
+    /// Whether the answer has colours. auto: on a terminal, unless `NO_COLOR` is set.
+    #[arg(long, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    color: Colour,
+    #[command(flatten)]
+    images: ImageOptions,
+    #[command(flatten)]
+    kinds: KindOptions,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+/// A cluster, and what has to be as its controller has it.
+pub(super) struct Cluster {
+    pub connection: Connection,
+    pub images: Images,
+    pub kinds: Kinds,
+}
+
+impl Common {
+    pub fn paint(&self) -> Paint {
+        let coloured = match self.color {
+            Colour::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            Colour::Always => true,
+            Colour::Never => false,
+        };
+        if coloured { Paint::Coloured } else { Paint::Plain }
+    }
+
+    pub async fn connect(&self) -> Result<Cluster, Failure> {
+        let connection = Connection::new(&self.cluster).await?;
+        Ok(Cluster { connection, images: self.images.clone().into(), kinds: self.kinds.clone().into() })
+    }
+
+    pub fn kinds(&self) -> Kinds {
+        self.kinds.clone().into()
+    }
+}
+
+/// Runs a command that waits for answers. SIGINT ends it at once, as it does nothing that could be left half done.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start)?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,80 @@
+//! What the commands that look at a cluster have to say: as text for people, as JSON or YAML for programs. Pure: what was found
+//! comes in, text comes out.
+//!
+//! * [`plan`]: what would change
+//! * [`status`]: one line for each target
+//! * [`explain`]: why one workload is as it is
+//! * `mismatch`, `remedy`: the sentences that are not in any message of the planner
+//! * `style`: colours and columns
+
+pub mod explain;
+mod mismatch;
+pub mod plan;
+mod remedy;
+pub mod status;
+mod style;
+
+use serde::Serialize;
+
+pub use self::{mismatch::mismatch, remedy::remedy, style::Paint};
+use crate::{kind::Kind, manifest};
+
+/// The form of an answer.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// Writes an answer: for programs as they want it, for people as `text` says it.
+///
+/// # Panics
+/// Never: an answer is made of strings, numbers and JSON.
+#[must_use]
+pub fn write<T: Serialize>(form: Form, answer: &T, text: impl FnOnce(&T) -> String) -> String {
+    let value = || serde_json::to_value(answer).expect("strings and numbers are JSON");
+    match form {
+        Form::Text => text(answer),
+        Form::Json => format!("{:#}\n", value()),
+        Form::Yaml => manifest::write(&value()),
+    }
+}
+
+/// A workload, as it is called in an answer.
+#[derive(Serialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// Its kind.
+    pub kind: String,
+    /// Group and version of its kind.
+    pub api_version: String,
+    /// Where it is.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Workload {
+    /// A workload of that kind.
+    #[must_use]
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        let (kind, api_version) = (kind.name().to_owned(), kind.api_version().to_owned());
+        Self { kind, api_version, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// `1 pod`, `2 pods`.
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("{count} {what}") } else { format!("{count} {what}s") }
+}

@@ -1,0 +1,165 @@
+//! Why one workload is as it is, for `logsidecar explain`: a block for each `LogSidecar` of its namespace.
+
+use serde::Serialize;
+
+use super::{Paint, Workload};
+
+/// A workload, and what each `LogSidecar` has to do with it.
+#[derive(Serialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// Which one.
+    #[serde(flatten)]
+    pub workload: Workload,
+    /// How its pods are doing.
+    pub standing: String,
+    /// What is to be known first: that the controller does not touch it, or who does.
+    pub notes: Vec<String>,
+    /// The LogSidecars, those that mean it first.
+    pub sidecars: Vec<Block>,
+}
+
+/// What one `LogSidecar` has to do with it.
+#[derive(Serialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Block {
+    /// Its name.
+    pub sidecar: String,
+    /// Whether it is for this workload.
+    pub matches: bool,
+    /// If it is not, the first thing that differs.
+    pub mismatch: String,
+    /// One word; empty if it has nothing to do with it.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// What it has put in.
+    pub items: Vec<Item>,
+    /// The revision of it that the workload has; empty if none.
+    pub revision: String,
+    /// Whether that is the current one.
+    pub is_current: bool,
+    /// What would be changed, if something would.
+    pub change: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// Something that was put in.
+#[derive(Serialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// Where it is.
+    pub key: String,
+    /// Whether it is as it was put in.
+    pub state: State,
+}
+
+/// Whether something is as it was put in.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is.
+    AsPutIn,
+    /// Somebody, or an admission plugin, has changed it.
+    Changed,
+    /// It is not there any more.
+    Missing,
+}
+
+impl State {
+    const fn told(self) -> &'static str {
+        match self {
+            Self::AsPutIn => "as put in",
+            Self::Changed => "changed since",
+            Self::Missing => "not there any more",
+        }
+    }
+}
+
+impl Explained {
+    /// For people.
+    #[must_use]
+    pub fn text(&self, paint: Paint) -> String {
+        let standing = if self.standing.is_empty() { String::new() } else { format!("  {}", self.standing) };
+        let mut out = format!("{}{standing}\n", paint.bold(&self.workload.to_string()));
+        self.notes.iter().for_each(|note| out.push_str(&format!("{note}\n")));
+        for block in &self.sidecars {
+            out.push('\n');
+            out.push_str(&told(block, paint));
+        }
+        out
+    }
+}
+
+fn told(block: &Block, paint: Paint) -> String {
+    let Block { sidecar, matches, mismatch, reason, message, items, revision, is_current, change, remedy } = block;
+    let mut out = paint.bold(&format!("LogSidecar {sidecar}"));
+    if !reason.is_empty() {
+        out.push_str(&format!("  {reason}"));
+    }
+    out.push('\n');
+    let mut line = |what: &str, text: &str| {
+        if !text.is_empty() {
+            out.push_str(&format!("  {what:10} {text}\n"));
+        }
+    };
+    line("matches:", &if *matches { "yes".to_owned() } else { format!("no: {mismatch}") });
+    line("state:", message);
+    for (at, item) in items.iter().enumerate() {
+        line(if at == 0 { "put in:" } else { "" }, &format!("{}, {}", item.key, item.state.told()));
+    }
+    let age = if *is_current { "current" } else { "not the current one" };
+    line("revision:", &if revision.is_empty() { String::new() } else { format!("{revision}, {age}") });
+    line("change:", change);
+    line("to do:", remedy);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Kind;
+
+    #[test]
+    fn each_logsidecar_has_its_block() {
+        let matched = Block {
+            sidecar: "web-logs".into(),
+            matches: true,
+            reason: "RollingOut".into(),
+            message: "1 of 3 pods are new, 3 available".into(),
+            items: vec![
+                Item { key: "initContainers/web-logs".into(), state: State::AsPutIn },
+                Item { key: "volumes/logs".into(), state: State::Changed },
+                Item { key: "mounts/app:/l".into(), state: State::Missing },
+            ],
+            revision: "ab12".into(),
+            is_current: true,
+            remedy: "nothing: wait".into(),
+            ..Block::default()
+        };
+        let other =
+            Block { sidecar: "api".into(), mismatch: "needs the label app=web, has app=api".into(), ..Block::default() };
+        let explained = Explained {
+            workload: Workload::new(Kind::Deployment, "shop", "web"),
+            standing: "1 of 3 pods are new, 3 available".into(),
+            notes: Vec::new(),
+            sidecars: vec![matched, other],
+        };
+        let expected = "\
+Deployment shop/web  1 of 3 pods are new, 3 available
+
+LogSidecar web-logs  RollingOut
+  matches:   yes
+  state:     1 of 3 pods are new, 3 available
+  put in:    initContainers/web-logs, as put in
+             volumes/logs, changed since
+             mounts/app:/l, not there any more
+  revision:  ab12, current
+  to do:     nothing: wait
+
+LogSidecar api
+  matches:   no: needs the label app=web, has app=api
+";
+        assert_eq!(explained.text(Paint::Plain), expected);
+    }
+}
