@@ -379,3 +379,27 @@ fn a_workload_of_two_takes_a_place_in_both_and_rolls_once() {
         assert_eq!(sidecars, Some(2));
     }
 }
+
+/// Another default image is nobody's change of a spec, and a change of every template all the same.
+#[test]
+fn another_default_image_begins_with_a_canary_too() {
+    const COUNT: usize = 3;
+    let (stage, _kubelet) = stage("default-image", COUNT, 1);
+    let object = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
+        "target": {"selector": {"matchLabels": {"ship": "yes"}}}, "logs": [{"name": "app", "directory": "/logs"}],
+        "rollout": {"soak": "1s", "onFailure": "Rollback"}}});
+    let first = stage.controller_with(&["--tail-image=tail:1"]);
+    first.start();
+    stage.namespace.apply(&object.to_string());
+    verdict(&stage, &first, "Available");
+    let before = templates(&stage, COUNT);
+    first.proxy.kill();
+    let second = stage.controller_with(&["--tail-image=tail-crashes:2"]);
+    second.start();
+    verdict(&stage, &second, "Halted");
+    eventually("the canary to have the old image again", || (templates(&stage, COUNT) == before).then_some(()));
+    for (name, times) in names(COUNT).iter().zip([2, 0, 0]) {
+        let since = stage.witness.templates(name).into_iter().skip_while(|template| !before.contains(template)).count();
+        assert_eq!(since, times + 1, "{name}");
+    }
+}
