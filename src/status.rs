@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    api::{LogSidecarStatus, Reason, RolloutStatus, TargetStatus, condition},
+    api::{LogSidecarStatus, Reason, RolloutStatus, Stage, TargetStatus, condition},
     kind::Kind,
 };
 
@@ -224,7 +224,7 @@ fn verdict(subject: Subject<'_>, outcomes: &BTreeMap<Target, Outcome>) -> Verdic
     if subject.suspended {
         return Verdict::ready(Reason::Suspended, "spec.suspend is true: everything is left as it is");
     }
-    if let Some(halted) = &subject.rollout.halted_at {
+    if let Some(halted) = subject.rollout.halted_at.as_ref().filter(|_| subject.rollout.stage == Stage::Halted) {
         let waiting = outcomes.values().filter(|outcome| outcome.reason == Reason::Halted).count();
         let message = format!(
             "halted at {} {}: {}; {} left as they are: correct the LogSidecar, any change of its spec is another try",
@@ -295,7 +295,7 @@ fn shortened(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{HaltedTarget, Stage};
+    use crate::api::HaltedTarget;
 
     const ROLLING: RolloutStatus =
         RolloutStatus { revision: String::new(), generation: 3, stage: Stage::Rolling, under_way: 0, halted_at: None };

@@ -92,7 +92,7 @@ pub struct RolloutStatus {
     /// How many workloads replace their pods for it right now.
     #[serde(default)]
     pub under_way: u32,
-    /// The workload at which it was halted.
+    /// The workload at which it was halted, or at which the try before was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted_at: Option<HaltedTarget>,
 }

@@ -1,7 +1,7 @@
 //! Whether a plan may be carried out now: not if the new pods would be stopped, if its owner only wants to know, or if it is not the
 //! workload's turn. A claim that has to wait is kept back, and the others are planned without it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
@@ -9,7 +9,9 @@ use super::{
     account::summary,
     cache::{Sidecar, SidecarKey},
     canary::candidates,
+    context::Context,
     look::Look,
+    rollout::entry,
 };
 use crate::{
     api::{Reason, RolloutMode},
@@ -32,6 +34,13 @@ pub(super) enum Admission {
     Wait,
     /// Not this one: it was made for a spec that has changed meanwhile.
     Stale,
+}
+
+/// What workloads have, and what a failed rollout would give back to them.
+fn revisions_in_use(context: &Context, sidecar: &Sidecar) -> BTreeSet<String> {
+    let workloads = context.cache.workloads_in(&sidecar.key.namespace);
+    let entries = workloads.iter().filter_map(|workload| entry(workload, sidecar));
+    entries.flat_map(|entry| [entry.revision, entry.previous]).flatten().collect()
 }
 
 impl<'a> Look<'a> {
@@ -58,7 +67,8 @@ impl<'a> Look<'a> {
     async fn keep_revisions(&self, of: &[usize]) {
         for index in of {
             if let (Stance::Apply(_), Some(sidecar)) = (self.claims[*index].stance, self.sidecar(&self.claims[*index])) {
-                self.context.revisions.keep(&self.context.client, sidecar, &self.context.images).await;
+                let named = || revisions_in_use(self.context, sidecar);
+                self.context.revisions.keep(&self.context.client, sidecar, &self.context.images, named).await;
             }
         }
     }
@@ -134,7 +144,8 @@ impl<'a> Look<'a> {
     }
 
     fn ask(&mut self, movers: &[usize]) -> Admission {
-        let (key, standing) = (&self.workload.key, &self.workload.standing);
+        let key = &self.workload.key;
+        let does_badly = matches!(self.workload.standing.progress, Progress::Stuck(_) | Progress::Degraded | Progress::Held(_));
         let requests: Vec<Request<SidecarKey>> = movers
             .iter()
             .map(|index| {
@@ -144,7 +155,7 @@ impl<'a> Look<'a> {
                 Request {
                     sidecar: SidecarKey { namespace: key.namespace.clone(), name: claim.name.to_owned() },
                     removing,
-                    at_once: removing && (restoring || standing.progress != Progress::Done),
+                    at_once: removing && (restoring || does_badly),
                 }
             })
             .collect();
@@ -153,6 +164,7 @@ impl<'a> Look<'a> {
             let sidecar = self.context.cache.sidecar(sidecar);
             sidecar.map(|sidecar| candidates(self.context, &sidecar)).unwrap_or_default()
         };
+        let is_canary;
         let answer = {
             let mut waves = self.context.rollouts.waves();
             let is_stale = |sidecar: &Arc<Sidecar>| {
@@ -163,12 +175,16 @@ impl<'a> Look<'a> {
             if movers.iter().filter_map(|index| self.sidecar(&self.claims[*index])).any(is_stale) {
                 return Admission::Stale;
             }
-            waves.ask(key, &requests, &flight, candidates)
+            let answer = waves.ask(key, &requests, &flight, candidates);
+            is_canary = requests.iter().any(|request| waves.is_due_canary(&request.sidecar, key));
+            answer
         };
         let Err(waits) = answer else { return Admission::Go };
         let is_taken_out =
             requests.iter().any(|request| request.removing && !waits.iter().any(|(who, _)| *who == request.sidecar));
         let is_halted = waits.iter().any(|(_, wait)| matches!(wait, Wait::Halted(_)));
+        // A canary of one does not wait for that of another, which may wait for this one.
+        let goes_alone = is_canary && waits.iter().all(|(_, wait)| matches!(wait, Wait::Canary(_) | Wait::Halted(_)));
         for (at, request) in requests.iter().enumerate() {
             let index = movers[at];
             let wait = waits.iter().find(|(who, _)| *who == request.sidecar).map(|(_, wait)| wait);
@@ -179,15 +195,17 @@ impl<'a> Look<'a> {
                 }
                 // What is taken out, and what is not halted, does not wait for the rest. What it waits for changes with time: status
                 // has the words.
-                Some(_) if is_taken_out && !request.removing => self.hold_back(index, Refusal::new(Reason::Queued, "")),
+                Some(_) if (is_taken_out || goes_alone) && !request.removing => {
+                    self.hold_back(index, Refusal::new(Reason::Queued, ""));
+                }
                 Some(_) => drop(self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, ""))),
-                None if is_halted || is_taken_out => {}
+                None if is_halted || is_taken_out || goes_alone => {}
                 None => {
                     let message = "waits for its turn with another LogSidecar, so that its pods are replaced only once";
                     self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, message));
                 }
             }
         }
-        if is_halted || is_taken_out { Admission::Again } else { Admission::Wait }
+        if is_halted || is_taken_out || goes_alone { Admission::Again } else { Admission::Wait }
     }
 }

@@ -10,8 +10,9 @@ use super::{
     workload::{Workload, WorkloadKey},
 };
 use crate::{
+    api::OPT_OUT_LABEL,
     plan::{
-        Before, Effect, Plan,
+        Before, Effect, Ledger, Plan,
         claim::{Labelled, matches},
     },
     rollout::{
@@ -30,7 +31,9 @@ pub(super) fn candidates(context: &Context, sidecar: &Sidecar) -> (Vec<Candidate
         let labels = workload.labels();
         let target = &workload.key.target;
         let labelled = Labelled { kind: target.kind, name: &target.name, labels: &labels };
-        if !matches(&spec.target, labelled) || workload.controller.is_some() {
+        let is_opted_out = labels.get(OPT_OUT_LABEL).is_some_and(|value| value == "false");
+        let is_damaged = || workload.ledger.as_deref().is_some_and(|text| Ledger::parse(text).is_err());
+        if !matches(&spec.target, labelled) || workload.controller.is_some() || is_opted_out || is_damaged() {
             return None;
         }
         let has_it = || entry(workload, sidecar).is_some_and(|entry| entry.revision.as_ref() == Some(&sidecar.revision));
@@ -59,7 +62,7 @@ pub(super) fn candidates(context: &Context, sidecar: &Sidecar) -> (Vec<Candidate
 impl Look<'_> {
     /// A canary that has what is asked for is followed like one that was just given it; one that cannot be served, or would say
     /// nothing, is passed over.
-    pub fn tend_canaries(&self, plan: &Plan, is_settled: bool) {
+    pub fn tend_canaries(&self, plan: &Plan) {
         let key = &self.workload.key;
         let mut waves = self.context.rollouts.waves();
         for sidecar in self.known.iter().filter(|sidecar| waves.is_due_canary(&sidecar.key, key)).collect::<Vec<_>>() {
@@ -68,7 +71,7 @@ impl Look<'_> {
             let is_telling = self.workload.standing.pods > 0 && !matches!(self.workload.standing.progress, Progress::Held(_));
             if !is_served || !is_telling {
                 waves.pass_over(&sidecar.key, key);
-            } else if is_settled {
+            } else if self.has_what_it_gets(plan, sidecar) {
                 let entry = entry(&self.workload, sidecar);
                 let before = entry.map_or(Before::Well, |entry| entry.before);
                 waves.find(
@@ -78,6 +81,13 @@ impl Look<'_> {
                 );
             }
         }
+    }
+
+    /// Whether a plan changes nothing for a `LogSidecar`, though it may for another.
+    fn has_what_it_gets(&self, plan: &Plan, sidecar: &Sidecar) -> bool {
+        let entry =
+            |ledger: Option<&Ledger>| ledger.and_then(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).cloned());
+        entry(self.ledger).is_some() && entry(self.ledger) == entry(plan.ledger.as_ref())
     }
 
     /// It cannot be tried first.

@@ -13,8 +13,8 @@ use super::{
     apply::TIMEOUT,
     cache::{Sidecar, SidecarKey},
     context::Context,
-    rollout::{PROBE, entry, step},
-    workload::Workload,
+    rollout::{PROBE, entry, replaces_pods, step},
+    workload::{Workload, WorkloadKey},
 };
 use crate::{
     api::Reason,
@@ -51,39 +51,45 @@ pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, kno
     let key = &workload.key;
     let flights: Vec<(SidecarKey, Flight)> =
         context.rollouts.waves().flights(key).map(|(sidecar, flight)| (sidecar.clone(), flight.clone())).collect();
+    let now = context.rollouts.now();
     let mut unders = Vec::new();
     for (sidecar, flight) in flights.into_iter().filter(|(_, flight)| flight.written) {
-        match known.iter().find(|known| known.key == sidecar) {
-            Some(sidecar) => {
-                let containers = entry(workload, sidecar).map(|entry| entry.containers).unwrap_or_default();
-                unders.push(Under { sidecar, flight, containers });
-            }
-            // Its LogSidecar is gone; what is taken out for it still counts.
-            None if workload.standing.progress == Progress::Moving => {}
-            None => context.rollouts.waves().finish(&sidecar, key),
+        if let Some(sidecar) = known.iter().find(|known| known.key == sidecar) {
+            let containers = entry(workload, sidecar).map(|entry| entry.containers).unwrap_or_default();
+            unders.push(Under { sidecar, flight, containers });
+            continue;
+        }
+        // Its LogSidecar is gone; what is taken out for it still counts, but not for ever.
+        let is_late = now.saturating_sub(flight.since) > u64::from(workload.standing.deadline) * 1000;
+        if workload.standing.progress != Progress::Moving || is_late {
+            context.rollouts.waves().finish(&sidecar, key);
         }
     }
-    if unders.is_empty() {
-        return None;
-    }
-    let is_held = matches!(workload.standing.progress, Progress::Held(_));
-    let now = context.rollouts.now();
+    let replaces_pods = replaces_pods(workload);
     for under in &mut unders {
         let flight = &mut under.flight;
-        flight.counts = !is_held && key.target.kind != Kind::CronJob;
-        if flight.step != step(workload) {
+        flight.counts = replaces_pods;
+        // Only the best counts: one that comes and goes makes no progress.
+        if flight.step < step(workload) {
             (flight.step, flight.since) = (step(workload), now);
         }
     }
-    if !is_held {
+    if replaces_pods || key.target.kind == Kind::CronJob {
         let pods = probe(context, workload, &mut unders, now).await;
         let seen: Vec<Option<Health>> = unders.iter().map(|under| seen(workload, under, pods.as_deref())).collect();
-        let one_fails = seen.iter().any(|seen| matches!(seen, Some(Health::Failing { .. })));
+        let one_fails = seen.iter().any(|seen| matches!(seen, Some(Health::Failing { .. })))
+            || known.iter().any(|sidecar| has_failed_here(context, sidecar, key));
         for (under, seen) in unders.iter_mut().zip(seen) {
             let soak = under.sidecar.spec.as_ref().map_or(0, |spec| Settings::of(spec.rollout.as_ref()).soak);
             let has_sidecar = under.is_to_be_seen(workload);
             let moment = Moment { standing: &workload.standing, seen: seen.as_ref(), has_sidecar, one_fails, soak, now };
             match verdict(&mut under.flight, moment) {
+                // One that shows nothing proves nothing.
+                Some(Ok(())) if !has_sidecar && !under.flight.removing => {
+                    let mut waves = context.rollouts.waves();
+                    waves.abandon(&under.sidecar.key, key);
+                    waves.pass_over(&under.sidecar.key, key);
+                }
                 Some(Ok(())) => context.rollouts.waves().finish(&under.sidecar.key, key),
                 Some(Err(cause)) => fail(context, workload, under.sidecar, &cause),
                 None => continue,
@@ -98,6 +104,11 @@ pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, kno
     }
     let still = waves.flights(key).any(|(_, flight)| flight.written && flight.counts);
     still.then(|| pause(waves.under_way()))
+}
+
+fn has_failed_here(context: &Context, sidecar: &Sidecar, workload: &WorkloadKey) -> bool {
+    let waves = context.rollouts.waves();
+    waves.halt(&sidecar.key).is_some_and(|halt| halt.at == *workload || halt.also.contains(workload))
 }
 
 /// With many under way, each is looked at less often: no more than 25 lists of pods a second in all.
@@ -131,7 +142,7 @@ fn seen(workload: &Workload, under: &Under<'_>, pods: Option<&[Value]>) -> Optio
     let containers: Vec<&str> = under.containers.iter().map(String::as_str).collect();
     // While pods are being replaced, the old ones say nothing about what is new.
     let since = workload.owned.written_at().filter(|_| workload.standing.progress != Progress::Done);
-    Some(health(pods?, whose, &containers, since)).filter(|_| under.is_to_be_seen(workload))
+    Some(health(pods?, whose, &containers, since, under.flight.began)).filter(|_| under.is_to_be_seen(workload))
 }
 
 fn fail(context: &Arc<Context>, workload: &Arc<Workload>, sidecar: &Sidecar, cause: &str) {

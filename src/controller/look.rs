@@ -77,9 +77,12 @@ impl Look<'_> {
                 // Another worker knows a newer spec already, which puts the workload into the queue again.
                 Admission::Stale => return Next::Backoff,
                 Admission::Wait => {
-                    self.tend_canaries(&plan, false);
+                    // What was allowed earlier may have been written although no answer came; if not, its pods are soon seen to be
+                    // well, and the place is given back.
+                    self.rollout_written();
+                    self.tend_canaries(&plan);
                     self.note_all(&plan, &self.workload, None, false);
-                    return Next::Await;
+                    return self.rest();
                 }
             }
         }
@@ -104,8 +107,13 @@ impl Look<'_> {
     /// Everything is as planned.
     fn settled(&self, plan: &Plan) -> Next {
         self.rollout_written();
-        self.tend_canaries(plan, true);
+        self.tend_canaries(plan);
         self.note_all(plan, &self.workload, None, true);
+        self.rest()
+    }
+
+    /// When to look again.
+    fn rest(&self) -> Next {
         let is_under_way = self.context.rollouts.waves().flights(&self.workload.key).any(|(_, flight)| flight.counts);
         let is_blocked = self.told.values().any(|told| told.reason == Reason::Blocked);
         if is_under_way {
@@ -147,12 +155,21 @@ impl Look<'_> {
             }
         }
         self.pass_over();
-        self.abandon(|_| true);
+        self.blame_nobody();
         self.note_all(plan, &self.workload, Some(&Refusal::new(Reason::Contested, message)), false);
         Next::After(pause)
     }
 
-    /// What was allowed has not been done, or is not to be followed any more.
+    /// What is under way keeps its place until it is done, and says nothing: somebody takes it back meanwhile.
+    fn blame_nobody(&self) {
+        let mut waves = self.context.rollouts.waves();
+        let all: Vec<SidecarKey> = waves.flights(&self.workload.key).map(|(sidecar, _)| sidecar.clone()).collect();
+        for sidecar in all {
+            waves.update(&sidecar, &self.workload.key, |flight| (flight.removing, flight.written) = (true, true));
+        }
+    }
+
+    /// What was allowed has not been done.
     fn abandon(&self, which: impl Fn(&Flight) -> bool) {
         let mut waves = self.context.rollouts.waves();
         let begun = waves.flights(&self.workload.key).filter(|(_, flight)| which(flight));

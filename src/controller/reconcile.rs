@@ -59,7 +59,8 @@ async fn look_at(context: &Arc<Context>, key: &WorkloadKey) -> Next {
     let mut claims = claims(labelled, &all, seen.as_ref());
     if let Some(error) = unreadable {
         let message = format!("{error}: correct it, or remove it and what was put in");
-        return refuse_all(context, &known, &workload, &claims, &Refusal::new(Reason::LedgerUnreadable, message));
+        let refusal = Refusal::new(Reason::LedgerUnreadable, message);
+        return refuse_all(context, &known, &workload, &claims, &refusal).within(again);
     }
     leave_to_its_controller(&workload, &mut claims);
     let Confirmed { complete } = confirm(context, &workload, &mut claims).await;
@@ -76,7 +77,7 @@ async fn look_at(context: &Arc<Context>, key: &WorkloadKey) -> Next {
     };
     halts.iter().for_each(|halt| look.recover_from(halt));
     let next = look.run().await;
-    let recorded = halts.iter().all(|halt| halt.way != Way::NotRecorded);
+    let recorded = halts.iter().all(|halt| halt.way != Way::Later);
     if complete && recorded { next.within(again) } else { Next::Backoff }
 }
 
@@ -93,6 +94,10 @@ fn refuse_all(context: &Context, known: &[Arc<Sidecar>], workload: &Workload, cl
         let claimed = claims.iter().any(|claim| claim.uid == Some(sidecar.uid.as_str()));
         let outcome = Outcome { reason: refusal.reason, message: refusal.message.clone(), injected: false };
         context.note(sidecar, &workload.key, claimed.then_some(outcome));
+        let mut waves = context.rollouts.waves();
+        waves.pass_over(&sidecar.key, &workload.key);
+        // What was allowed before it could not be read any more has its place until it is done.
+        waves.update(&sidecar.key, &workload.key, |flight| (flight.removing, flight.written) = (true, true));
     }
     Next::Await
 }

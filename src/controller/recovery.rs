@@ -30,8 +30,8 @@ pub(super) struct Recovery {
 pub(super) enum Way {
     /// Nothing, as its owner wants it.
     Stay,
-    /// Nothing yet: it could not be written down.
-    NotRecorded,
+    /// Nothing yet: it could not be written down, or what was there before could not be read.
+    Later,
     /// There was nothing of it before: it is taken out.
     Nothing,
     /// This was there before, under that revision.
@@ -48,11 +48,8 @@ pub(super) async fn at(context: &Context, workload: &Workload, known: &[Arc<Side
     for sidecar in known {
         let halt = context.rollouts.waves().halt(&sidecar.key).cloned();
         let Some(halt) = halt.filter(|halt| halt.at == workload.key || halt.also.contains(&workload.key)) else { continue };
-        let way = if halt.recorded || record(context, sidecar).await {
-            way(context, workload, sidecar).await
-        } else {
-            Way::NotRecorded
-        };
+        let way =
+            if halt.recorded || record(context, sidecar).await { way(context, workload, sidecar).await } else { Way::Later };
         found.push(Recovery { uid: sidecar.uid.clone(), cause: halt.cause, way });
     }
     found
@@ -65,14 +62,22 @@ async fn way(context: &Context, workload: &Workload, sidecar: &Sidecar) -> Way {
     }
     match rollout::entry(workload, sidecar) {
         None => Way::Done,
-        Some(entry) if entry.revision.as_ref() != Some(&sidecar.revision) => Way::Done,
-        Some(entry) => match entry.previous {
+        // What is in a manifest has no revision.
+        Some(entry) if entry.revision.is_none() => Way::Unknown,
+        Some(entry) if entry.revision.as_ref() == Some(&sidecar.revision) => match entry.previous {
             None => Way::Nothing,
             Some(before) => match revisions::get(&context.client, sidecar, &before).await {
-                Some(spec) => Way::Back(Box::new(spec), before),
-                None => Way::Unknown,
+                Ok(Some(spec)) => Way::Back(Box::new(spec), before),
+                Ok(None) => Way::Unknown,
+                Err(error) => {
+                    tracing::warn!(workload = %workload.key, "cannot read what was there before: {error}");
+                    Way::Later
+                }
             },
         },
+        Some(entry) if entry.previous.as_ref() == Some(&sidecar.revision) => Way::Done,
+        // The revision that failed put in what was there already.
+        Some(_) => Way::Stay,
     }
 }
 
@@ -107,7 +112,7 @@ impl<'a> Look<'a> {
         let cause = &halt.cause;
         let (reason, message) = match &halt.way {
             Way::Stay => (Reason::RolloutFailed, cause.clone()),
-            Way::NotRecorded => {
+            Way::Later => {
                 claim.stance = Stance::Keep(Reason::Halted);
                 (Reason::RolloutFailed, cause.clone())
             }

@@ -2,7 +2,7 @@
 //! `LogSidecar`, so that a failed rollout can give back what was there.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -30,13 +30,25 @@ const KEPT: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Revisions(Mutex<HashSet<String>>);
 
+/// With a part of the uid, as a `LogSidecar` that is made anew has another.
 fn name(sidecar: &Sidecar, revision: &str) -> String {
-    format!("{}-{revision}", sidecar.key.name)
+    let uid: String = sidecar.uid.chars().take(8).collect();
+    format!("{}-{uid}-{revision}", sidecar.key.name)
+}
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("no answer from the API server within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    #[error("the API server did not give it: {0}")]
+    Api(kube::Error),
 }
 
 impl Revisions {
     /// Keeps what a `LogSidecar` asks for now. Without it, all that is lost is the way back from the next revision.
-    pub async fn keep(&self, client: &Client, sidecar: &Sidecar, images: &Images) {
+    /// What `named` names is never thrown away.
+    pub async fn keep(&self, client: &Client, sidecar: &Sidecar, images: &Images, named: impl FnOnce() -> BTreeSet<String>) {
         let known = format!("{} {}", sidecar.uid, sidecar.revision);
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&known) {
             return;
@@ -46,7 +58,11 @@ impl Revisions {
         let revision = snapshot(sidecar, spec, images);
         let kept = tokio::time::timeout(TIMEOUT, api.create(&PostParams::default(), &revision)).await;
         match kept {
-            Ok(Ok(_)) => prune(&api, sidecar).await,
+            Ok(Ok(_)) => {
+                let thrown = prune(&api, sidecar, &named()).await;
+                let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.retain(|known| !thrown.iter().any(|revision| *known == format!("{} {revision}", sidecar.uid)));
+            }
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
             Ok(Err(error)) => {
                 tracing::warn!(sidecar = %sidecar.key, "this revision cannot be kept, and not be given back later: {error}");
@@ -58,16 +74,17 @@ impl Revisions {
     }
 }
 
-/// What a revision of a `LogSidecar` asked for.
-pub(super) async fn get(client: &Client, sidecar: &Sidecar, revision: &str) -> Option<LogSidecarSpec> {
+/// What a revision of a `LogSidecar` asked for; nothing if nobody knows any more.
+pub(super) async fn get(client: &Client, sidecar: &Sidecar, revision: &str) -> Result<Option<LogSidecarSpec>, Error> {
     // It comes from an annotation that anybody may edit.
     if revision.is_empty() || !revision.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
+        return Ok(None);
     }
     let api: Api<ControllerRevision> = Api::namespaced(client.clone(), &sidecar.key.namespace);
-    let kept = tokio::time::timeout(TIMEOUT, api.get(&name(sidecar, revision))).await.ok()?.ok()?;
+    let kept = tokio::time::timeout(TIMEOUT, api.get_opt(&name(sidecar, revision))).await;
+    let Some(kept) = kept.map_err(|_| Error::Timeout)?.map_err(Error::Api)? else { return Ok(None) };
     let is_its = kept.metadata.owner_references.iter().flatten().any(|owner| owner.uid == sidecar.uid);
-    serde_json::from_value(kept.data.0.get("spec")?.clone()).ok().filter(|_| is_its)
+    Ok(kept.data.0.get("spec").and_then(|spec| serde_json::from_value(spec.clone()).ok()).filter(|_| is_its))
 }
 
 fn snapshot(sidecar: &Sidecar, spec: &LogSidecarSpec, images: &Images) -> ControllerRevision {
@@ -100,14 +117,20 @@ fn snapshot(sidecar: &Sidecar, spec: &LogSidecarSpec, images: &Images) -> Contro
     }
 }
 
-/// Deletes all but the newest.
-async fn prune(api: &Api<ControllerRevision>, sidecar: &Sidecar) {
+/// Deletes all but the newest and those that are named; returns the revisions that are gone.
+async fn prune(api: &Api<ControllerRevision>, sidecar: &Sidecar, named: &BTreeSet<String>) -> Vec<String> {
     let params = ListParams::default().labels(&format!("{SIDECAR_LABEL}={}", sidecar.key.name));
-    let Ok(Ok(kept)) = tokio::time::timeout(TIMEOUT, api.list(&params)).await else { return };
+    let Ok(Ok(kept)) = tokio::time::timeout(TIMEOUT, api.list(&params)).await else { return Vec::new() };
     let mut kept = kept.items;
     kept.retain(|kept| kept.metadata.owner_references.iter().flatten().any(|owner| owner.uid == sidecar.uid));
     kept.sort_by_key(|kept| std::cmp::Reverse((kept.revision, kept.metadata.creation_timestamp.clone())));
+    let mut gone = Vec::new();
     for old in kept.iter().skip(KEPT).filter_map(|old| old.metadata.name.as_deref()) {
-        drop(tokio::time::timeout(TIMEOUT, api.delete(old, &DeleteParams::default())).await);
+        let revision = old.rsplit('-').next().unwrap_or_default().to_owned();
+        if !named.contains(&revision) {
+            drop(tokio::time::timeout(TIMEOUT, api.delete(old, &DeleteParams::default())).await);
+            gone.push(revision);
+        }
     }
+    gone
 }

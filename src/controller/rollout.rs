@@ -14,7 +14,7 @@ use super::{
     workload::{Workload, WorkloadKey},
 };
 use crate::{
-    api::{HaltedTarget, RolloutStatus},
+    api::{HaltedTarget, Reason, RolloutStatus},
     kind::Kind,
     plan::{
         Before, Ledger,
@@ -64,15 +64,27 @@ impl Rollouts {
         Flight {
             revision: String::new(),
             removing: false,
-            counts: workload.key.target.kind != Kind::CronJob && !matches!(workload.standing.progress, Progress::Held(_)),
+            counts: replaces_pods(workload),
             written: false,
             before: workload.standing.before(),
             since: self.now(),
             step: step(workload),
+            began: clock(),
             healthy: None,
             probed: None,
         }
     }
+}
+
+/// Whether a change of the template makes the workload replace pods now.
+pub(super) fn replaces_pods(workload: &Workload) -> bool {
+    let waits_for_its_owner = matches!(workload.standing.progress, Progress::Held(Reason::Paused | Reason::OnDelete));
+    workload.key.target.kind != Kind::CronJob && !waits_for_its_owner
+}
+
+/// Seconds since 1970.
+fn clock() -> i64 {
+    k8s_openapi::jiff::Timestamp::now().as_second()
 }
 
 /// What moves while a rollout makes progress.
@@ -113,12 +125,12 @@ pub(super) fn revise(context: &Context, sidecars: &[Arc<Sidecar>]) {
 /// What the status says, which was written by whoever ran before.
 fn remembered(context: &Context, sidecar: &Sidecar) -> Memory<WorkloadKey> {
     let RolloutStatus { revision, generation, stage, under_way: _, halted_at } = sidecar.status.rollout.clone();
-    let halted = halted_at.and_then(|at| {
+    let failed = halted_at.and_then(|at| {
         let kind = context.kinds.meant_by(Some(&at.api_group), &at.kind)?;
         let target = Target { kind, name: at.name };
         Some((WorkloadKey { namespace: sidecar.key.namespace.clone(), target }, at.cause))
     });
-    Memory { revision, generation, stage, halted }
+    Memory { revision, generation, stage, failed }
 }
 
 /// Where the rollout of a `LogSidecar` is, for its status.
@@ -127,11 +139,11 @@ pub(super) fn status(context: &Context, sidecar: &Sidecar) -> RolloutStatus {
     let Some((revision, generation, stage, under_way)) = waves.state(&sidecar.key) else {
         return sidecar.status.rollout.clone();
     };
-    let halted_at = waves.halt(&sidecar.key).map(|halt| HaltedTarget {
-        api_group: halt.at.target.kind.group().to_owned(),
-        kind: halt.at.target.kind.name().to_owned(),
-        name: halt.at.target.name.clone(),
-        cause: halt.cause.clone(),
+    let halted_at = waves.failure(&sidecar.key).map(|(at, cause)| HaltedTarget {
+        api_group: at.target.kind.group().to_owned(),
+        kind: at.target.kind.name().to_owned(),
+        name: at.target.name.clone(),
+        cause: cause.to_owned(),
     });
     let under_way = u32::try_from(under_way).unwrap_or(u32::MAX);
     RolloutStatus { revision: revision.to_owned(), generation, stage, under_way, halted_at }
@@ -166,30 +178,35 @@ pub(super) fn find_all(context: &Context) {
 }
 
 fn find(context: &Context, sidecar: &Sidecar, workload: &Workload) {
-    if !matches!(workload.standing.progress, Progress::Moving | Progress::Stuck(_)) {
+    // What was written longer ago than a rollout takes has been judged by whoever ran before.
+    let soak = sidecar.spec.as_ref().map_or(0, |spec| Settings::of(spec.rollout.as_ref()).soak / 1000);
+    let lasts = i64::from(workload.standing.deadline).saturating_add_unsigned(soak);
+    let is_recent = workload.owned.written_at().is_some_and(|at| clock() - at <= lasts);
+    let is_moving = matches!(workload.standing.progress, Progress::Moving);
+    if !is_moving && !is_recent {
         return;
     }
     let entry = entry(workload, sidecar);
+    // Nobody is blamed for what somebody else has changed since.
+    let is_ours = workload.owned.written_at() >= workload.last_writer.as_ref().map(|writer| writer.at);
+    let revision = entry.as_ref().and_then(|entry| entry.revision.clone());
+    let is_judged = is_recent && is_ours && revision.as_ref() == Some(&sidecar.revision);
     let (labels, target) = (workload.labels(), &workload.key.target);
     let labelled = Labelled { kind: target.kind, name: &target.name, labels: &labels };
     let is_meant = || sidecar.spec.as_ref().is_ok_and(|spec| matches(&spec.target, labelled));
     let unsettled = sidecar.status.observed_generation != sidecar.generation;
-    let is_under_way = match workload.standing.progress {
-        Progress::Moving => entry.is_some() || unsettled || is_meant(),
-        Progress::Stuck(_) => entry.is_some(),
-        Progress::Done | Progress::Degraded | Progress::Held(_) => false,
-    };
-    if !is_under_way {
+    let takes_a_place = is_moving && (entry.is_some() || unsettled || is_meant());
+    if !is_judged && !takes_a_place {
         return;
     }
-    let revision = entry.as_ref().and_then(|entry| entry.revision.clone());
-    // Nobody is blamed for what somebody else has changed since.
-    let is_ours = workload.owned.written_at() >= workload.last_writer.as_ref().map(|writer| writer.at);
     let flight = Flight {
         removing: entry.is_none(),
-        before: entry.filter(|_| is_ours).map_or(Before::Moving, |entry| entry.before),
-        revision: revision.unwrap_or_else(|| "unknown".to_owned()),
+        before: entry.map_or(Before::Moving, |entry| entry.before),
+        // Of any other revision nothing but the place counts.
+        revision: revision.filter(|_| is_judged).unwrap_or_else(|| "unknown".to_owned()),
         written: true,
+        // What has failed since it was written has failed.
+        began: workload.owned.written_at().unwrap_or_default(),
         ..context.rollouts.flight(workload)
     };
     context.rollouts.waves().find(&sidecar.key, &workload.key, &flight);

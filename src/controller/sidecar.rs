@@ -104,7 +104,8 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
     if status == sidecar.status {
         return Ok(Next::Await);
     }
-    let mut patch = json!({"status": status});
+    // The version that was looked at: a rollout may have been halted meanwhile, and that must not be overwritten.
+    let mut patch = json!({"metadata": {"resourceVersion": sidecar.version}, "status": status});
     if status.rollout.halted_at.is_none() {
         // What a merge patch does not mention stays.
         patch["status"]["rollout"]["haltedAt"] = Value::Null;
@@ -116,6 +117,7 @@ async fn report(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
     match answer.map_err(|_| Error::Timeout)? {
         Ok(_) => Ok(Next::Await),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Next::Await),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Next::Backoff),
         Err(error) => Err(Error::Api(error)),
     }
 }

@@ -227,7 +227,13 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
     let sidecars: Vec<&str> = known.iter().filter_map(|(_, _, container)| container.container()).collect();
     let was_there = |known: &Known<'_>| known.created.is_some_and(|created| owned.is_written_since(created));
     for (known, spec, container) in known.iter().filter(|(known, _, _)| was_there(known)) {
-        let found = candidates(template, container.clone(), (*spec, Mounts::Ours), &sidecars).into_iter().filter_map(|key| {
+        let mut candidates = candidates(template, container.clone(), (*spec, Mounts::Ours), &sidecars);
+        // It may have been put in under a spec that said otherwise about the placement.
+        candidates.extend(container.container().map(|name| match container {
+            Key::InitContainer(_) => Key::Container(name.to_owned()),
+            Key::Container(_) | Key::Volume(_) | Key::Mount { .. } => Key::InitContainer(name.to_owned()),
+        }));
+        let found = candidates.into_iter().filter_map(|key| {
             let item = key.get(template).filter(|item| owned.holds(&key, item))?;
             let digest = digest(&key, item);
             Some((key, digest))

@@ -581,6 +581,16 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
     let items = |ledger: &Ledger| ledger.entry("one", Some("one")).map(|entry| entry.items.clone());
     assert_eq!(found.as_ref().and_then(items), items(&before));
     assert_eq!(recover(UID, &world.template, &Owned::default(), &[known("one", early)]), None);
+    // The spec may have changed after the ledger was lost and before anybody looked.
+    let elsewhere: LogSidecarSpec = spec_of(&spec, "Native");
+    let changed = Known { spec: Some(&elsewhere), ..known("one", early) };
+    assert_eq!(recover(UID, &world.template, &owned, &[changed, known("two", late)]).as_ref().and_then(items), items(&before));
+}
+
+fn spec_of(spec: &LogSidecarSpec, placement: &str) -> LogSidecarSpec {
+    let mut spec = serde_json::to_value(spec).expect("a spec");
+    spec["sidecar"] = json!({"tail": {}, "placement": placement});
+    serde_json::from_value(spec).expect("a spec")
 }
 
 /// As from a backup into another cluster: the workload and the `LogSidecar` both have new uids.

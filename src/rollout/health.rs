@@ -19,6 +19,9 @@ const HOPELESS: [&str; 7] = [
     "RunContainerError",
 ];
 
+/// How far the clocks of a node and of ours may be apart, in seconds.
+const SKEW: i64 = 5;
+
 /// What the pods say about the sidecars in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -52,15 +55,15 @@ pub struct Workload<'a> {
 ///
 /// `pods` are all that the selector of the workload finds, which may be others', too. `since` is when the template was written, in
 /// seconds since 1970 by the clock of the API server: older pods are of the template before, and say nothing. `None` where all
-/// pods are known to be new.
+/// pods are known to be new. What ended before `began` does not count: there may have been another try, or its node was restarted.
 #[must_use]
-pub fn health(pods: &[Value], workload: Workload<'_>, containers: &[&str], since: Option<i64>) -> Health {
+pub fn health(pods: &[Value], workload: Workload<'_>, containers: &[&str], since: Option<i64>, began: i64) -> Health {
     let new = |pod: &&Value| since.is_none_or(|since| created(pod).is_none_or(|created| created >= since));
     let (mut all_run, mut any) = (true, false);
     for pod in pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && is_of(pod, workload)).filter(new) {
         any = true;
         for name in containers {
-            match status(pod, name).map(failure) {
+            match status(pod, name).map(|status| failure(status, began)) {
                 Some(Err(cause)) => {
                     let cause =
                         format!("container {name} in pod {} {cause}", pod["metadata"]["name"].as_str().unwrap_or_default());
@@ -94,8 +97,12 @@ fn is_of(pod: &Value, workload: Workload<'_>) -> bool {
 }
 
 fn created(pod: &Value) -> Option<i64> {
-    let created: k8s_openapi::jiff::Timestamp = pod["metadata"]["creationTimestamp"].as_str()?.parse().ok()?;
-    Some(created.as_second())
+    seconds(&pod["metadata"]["creationTimestamp"])
+}
+
+fn seconds(time: &Value) -> Option<i64> {
+    let time: k8s_openapi::jiff::Timestamp = time.as_str()?.parse().ok()?;
+    Some(time.as_second())
 }
 
 fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
@@ -104,10 +111,14 @@ fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
 }
 
 /// Whether a container runs; the error says how it fails.
-fn failure(status: &Value) -> Result<bool, String> {
+fn failure(status: &Value, began: i64) -> Result<bool, String> {
     let waiting = status["state"]["waiting"]["reason"].as_str().unwrap_or_default();
-    let restarts = status["restartCount"].as_i64().unwrap_or_default();
     let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]].into_iter().find(|end| end.is_object());
+    if ended.and_then(|end| seconds(&end["finishedAt"])).is_some_and(|at| at < began - SKEW) {
+        // It may still be waiting for the pause after that to end.
+        return Ok(status["state"]["running"].is_object());
+    }
+    let restarts = status["restartCount"].as_i64().unwrap_or_default();
     let exit = ended.map(|end| {
         let code = end["exitCode"].as_i64().unwrap_or_default();
         let reason = end["reason"].as_str().filter(|reason| *reason != "Error" && *reason != "Completed");
@@ -145,7 +156,7 @@ mod tests {
     }
 
     fn judged(status: Value) -> Health {
-        health(&[pod("web-abc", "2026-01-01T00:00:00Z", "initContainerStatuses", status)], WEB, &["ship"], None)
+        health(&[pod("web-abc", "2026-01-01T00:00:00Z", "initContainerStatuses", status)], WEB, &["ship"], None, 0)
     }
 
     fn failing(cause: &str) -> Health {
@@ -171,9 +182,22 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_before_it_began_says_nothing() {
+        let ended = |state: Value| json!({"state": state, "restartCount": 3, "lastState": {"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T00:00:00Z"}}});
+        let at = |state: Value, began| {
+            let pod = pod("web-abc", "2026-01-01T00:00:00Z", "containerStatuses", ended(state));
+            health(&[pod], WEB, &["ship"], None, began)
+        };
+        let new_year = 1_767_225_600;
+        assert_eq!(at(json!({"running": {}}), new_year), failing("has ended (exit code 1) and was restarted 3 times"));
+        assert_eq!(at(json!({"running": {}}), new_year + 60), Health::Running);
+        assert_eq!(at(json!({"waiting": {"reason": "CrashLoopBackOff"}}), new_year + 60), Health::Starting);
+    }
+
+    #[test]
     fn only_new_pods_of_the_workload_count() {
         let bad = || json!({"state": {"terminated": {"exitCode": 1}}});
-        let at = |pods: &[Value], since| health(pods, WEB, &["ship"], since);
+        let at = |pods: &[Value], since| health(pods, WEB, &["ship"], since, 0);
         let old = pod("web-abc", "2026-01-01T00:00:00Z", "containerStatuses", bad());
         let since = created(&old);
         assert_eq!(at(std::slice::from_ref(&old), since), failing("has ended (exit code 1)"));

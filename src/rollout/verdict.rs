@@ -5,8 +5,8 @@
 //!   failed when a sidecar ends or cannot start, when the workload gives up (`progressDeadlineSeconds`), or when nothing has
 //!   moved for that long.
 //! * *Without pods* (zero replicas, `CronJob`): done as soon as it is observed. It proves nothing, so it is never a canary.
-//! * *Paused, `OnDelete`, below a partition*: patched at once, as nothing happens before its owner does something. It takes a place
-//!   when he does, and is no canary.
+//! * *Paused, `OnDelete`*: patched at once, as nothing happens before its owner does something. It takes a place when he does, and
+//!   is no canary. *With a partition*: done when the pods above it are.
 //! * *Broken before we came*: never a canary, and cannot fail by staying as it is; its sidecar can. It keeps its place until that has
 //!   run for `soak`.
 //! * *On its way already*, because it is new or its owner has just changed it: a canary only if nobody is available, and that it does
@@ -20,7 +20,7 @@ use super::{
     progress::{Progress, Standing},
     waves::Flight,
 };
-use crate::plan::Before;
+use crate::{api::Reason, plan::Before};
 
 /// A flight, seen at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>
     let is_late = now.saturating_sub(flight.since) > u64::from(deadline) * 1000;
     if !has_sidecar || flight.removing || standing.pods == 0 {
         return match standing.progress {
-            Progress::Done | Progress::Stuck(_) => Some(Ok(())),
+            Progress::Done | Progress::Stuck(_) | Progress::Held(Reason::Partitioned) => Some(Ok(())),
             _ => is_late.then_some(Ok(())),
         };
     }
@@ -64,9 +64,9 @@ pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>
         // Nobody is blamed for what another one has done.
         (Progress::Stuck(_), _) if one_fails => Some(Ok(())),
         // The sidecars have to have been looked at before anything else is blamed.
-        (Progress::Held(_), _) | (_, None) => None,
+        (Progress::Held(Reason::Paused | Reason::OnDelete), _) | (_, None) => None,
         // Whoever makes the pods of a custom resource may call them as he likes.
-        (Progress::Done, Some(seen)) => soaked(flight, matches!(seen, Health::Running | Health::Unseen)),
+        (Progress::Done | Progress::Held(_), Some(seen)) => soaked(flight, matches!(seen, Health::Running | Health::Unseen)),
         _ if is_late && flight.before != Before::Well => Some(Ok(())),
         (Progress::Stuck(_), _) if flight.before == Before::Moving => Some(Ok(())),
         (_, Some(seen)) if flight.before == Before::Broken => soaked(flight, *seen == Health::Running),
@@ -82,7 +82,7 @@ pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::Reason, kind::Kind};
+    use crate::kind::Kind;
     use serde_json::{Value, json};
 
     const FLIGHT: Flight = Flight {
@@ -93,6 +93,7 @@ mod tests {
         before: Before::Well,
         since: 0,
         step: (0, 0),
+        began: 0,
         healthy: None,
         probed: None,
     };
@@ -182,6 +183,8 @@ mod tests {
     fn nothing_happens_to_what_its_owner_holds() {
         let held = standing(Progress::Held(Reason::Paused), &json!({}));
         assert_eq!(after(9999, &FLIGHT, &held, &Health::Running), None);
+        let partitioned = standing(Progress::Held(Reason::Partitioned), &json!({}));
+        assert_eq!(after(15, &FLIGHT, &partitioned, &Health::Running), Some(Ok(())));
     }
 
     #[test]

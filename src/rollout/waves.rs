@@ -22,13 +22,22 @@ struct Wave<W> {
     limit: usize,
     phase: Phase<W>,
     flights: BTreeMap<W, Flight>,
-    /// Those that have been told to wait, and whether something is to be taken out of them.
-    waiting: BTreeMap<W, bool>,
+    /// Those that have been told to wait: something is to be put into these, and taken out of those.
+    waiting: BTreeSet<W>,
+    leaving: BTreeSet<W>,
     /// Those of them that have been told to ask again.
     woken: BTreeSet<W>,
-    /// At which the try before failed: what mends the sidecar has to reach it first.
-    failed: Option<W>,
+    /// At which the try before failed, and why: what mends the sidecar has to reach it, and nobody else, first.
+    failed: Option<(W, String)>,
+    /// When nobody was found who could be tried first.
+    none_at: Option<u64>,
 }
+
+/// How many may be under way for a `LogSidecar` of which nothing else is known, as it is gone.
+const UNKNOWN: usize = 5;
+
+/// How long nobody who could be tried first is looked for again, in milliseconds.
+const NOBODY: u64 = 1000;
 
 #[derive(Debug)]
 enum Phase<W> {
@@ -77,8 +86,10 @@ pub struct Flight {
     pub before: Before,
     /// When it began, or last made progress.
     pub since: u64,
-    /// How many pods were new and available then.
+    /// The most pods that were new, and available with them.
     pub step: (u32, u32),
+    /// When it began, in seconds since 1970: what had failed before says nothing about it.
+    pub began: i64,
     /// Since when all sidecars run.
     pub healthy: Option<u64>,
     /// When the pods were last looked at.
@@ -134,8 +145,8 @@ pub struct Memory<W> {
     pub generation: i64,
     /// How far it had come.
     pub stage: Stage,
-    /// At which it was halted.
-    pub halted: Option<(W, String)>,
+    /// At which it, or the try before, failed, and why.
+    pub failed: Option<(W, String)>,
 }
 
 impl<S, W> Default for Waves<S, W> {
@@ -150,18 +161,28 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
     pub fn revise(&mut self, sidecar: &S, owner: &str, spec: (&str, i64), memory: impl FnOnce() -> Memory<W>) {
         let (revision, generation) = spec;
         let wave = self.0.entry(sidecar.clone()).or_insert_with(|| Wave::remembered(owner, memory()));
+        if wave.owner == owner && generation < wave.generation {
+            // Whoever says so is behind.
+            return;
+        }
         let is_halted = matches!(wave.phase, Phase::Halted(_));
+        if let Phase::Canary { unfit, .. } = &mut wave.phase
+            && wave.generation != generation
+        {
+            unfit.clear();
+        }
         if wave.owner == owner && wave.revision == revision && (!is_halted || wave.generation == generation) {
             wave.generation = generation;
             return;
         }
         wave.failed = match &wave.phase {
-            Phase::Halted(halt) if wave.owner == owner => Some(halt.at.clone()),
+            Phase::Halted(halt) if wave.owner == owner => Some((halt.at.clone(), halt.cause.clone())),
             _ => wave.failed.take().filter(|_| wave.owner == owner),
         };
         owner.clone_into(&mut wave.owner);
         (wave.revision, wave.generation) = (revision.to_owned(), generation);
         wave.phase = Phase::new();
+        wave.none_at = None;
         wave.waiting.clear();
         wave.woken.clear();
     }
@@ -187,13 +208,19 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
     ) -> Result<(), Vec<(S, Wait<W>)>> {
         let mut waits = Vec::new();
         for request in requests {
-            let Some(wave) = self.0.get_mut(&request.sidecar) else { continue };
+            let wave = self.0.entry(request.sidecar.clone()).or_insert_with(Wave::of_nobody);
             if !request.removing {
-                wave.choose(|| candidates(&request.sidecar));
+                wave.choose(flight.since, || candidates(&request.sidecar));
             }
             if let Some(wait) = wave.objection(workload, request.removing, request.at_once || !flight.counts) {
                 wave.woken.remove(workload);
-                wave.waiting.insert(workload.clone(), request.removing);
+                let (to, from) = if request.removing {
+                    (&mut wave.leaving, &mut wave.waiting)
+                } else {
+                    (&mut wave.waiting, &mut wave.leaving)
+                };
+                from.remove(workload);
+                to.insert(workload.clone());
                 waits.push((request.sidecar.clone(), wait));
             }
         }
@@ -239,9 +266,7 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
         if flight.removing || flight.revision != wave.revision {
             return;
         }
-        if wave.failed.as_ref() == Some(workload) {
-            wave.failed = None;
-        }
+        wave.failed.take_if(|(failed, _)| failed == workload);
         if let Phase::Canary { chosen, passed, .. } = &mut wave.phase
             && chosen.contains(workload)
         {
@@ -277,6 +302,7 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
     /// A workload cannot be a canary: it is refused, or not meant any more.
     pub fn pass_over(&mut self, sidecar: &S, workload: &W) {
         let Some(wave) = self.0.get_mut(sidecar) else { return };
+        wave.failed.take_if(|(failed, _)| failed == workload);
         if let Phase::Canary { chosen, unfit, .. } = &mut wave.phase {
             if chosen.remove(workload) {
                 unfit.insert(workload.clone());
@@ -297,6 +323,7 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
             if let Some(wave) = self.0.get_mut(&sidecar) {
                 wave.flights.remove(workload);
                 wave.waiting.remove(workload);
+                wave.leaving.remove(workload);
                 wave.woken.remove(workload);
             }
         }
@@ -327,6 +354,16 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
         }
     }
 
+    /// Where and why a wave was halted, or the try before: what those who start after us have to know.
+    #[must_use]
+    pub fn failure(&self, sidecar: &S) -> Option<(&W, &str)> {
+        let wave = self.0.get(sidecar)?;
+        match &wave.phase {
+            Phase::Halted(halt) => Some((&halt.at, &halt.cause)),
+            Phase::Canary { .. } | Phase::Rolling => wave.failed.as_ref().map(|(at, cause)| (at, cause.as_str())),
+        }
+    }
+
     /// That a wave has been halted is written down.
     pub fn recorded(&mut self, sidecar: &S, revision: &str) {
         if let Some(wave) = self.0.get_mut(sidecar)
@@ -342,8 +379,8 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
     pub fn turn(&self, sidecar: &S) -> Option<Wait<W>> {
         let wave = self.0.get(sidecar)?;
         Some(match &wave.phase {
-            Phase::Canary { chosen, .. } => Wait::Canary(chosen.iter().cloned().collect()),
-            Phase::Rolling => Wait::Full(wave.limit),
+            Phase::Canary { chosen, .. } if !chosen.is_empty() => Wait::Canary(wave.tried_first(chosen)),
+            Phase::Rolling | Phase::Canary { .. } => Wait::Full(wave.limit),
             Phase::Halted(halt) => Wait::Halted(halt.clone()),
         })
     }
@@ -364,7 +401,7 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
     #[must_use]
     pub fn waiting(&self, sidecar: &S) -> BTreeSet<W> {
         let wave = self.0.get(sidecar);
-        wave.into_iter().flat_map(|wave| wave.waiting.keys().chain(&wave.woken)).cloned().collect()
+        wave.into_iter().flat_map(|wave| wave.waiting.iter().chain(&wave.leaving).chain(&wave.woken)).cloned().collect()
     }
 
     /// How many workloads are under way, for all LogSidecars.
@@ -387,11 +424,19 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
 }
 
 impl<W: Clone + Ord> Wave<W> {
+    /// That of a `LogSidecar` that is gone, or was never seen: there is something left to be taken out.
+    fn of_nobody() -> Self {
+        let memory = Memory { revision: String::new(), generation: 0, stage: Stage::Rolling, failed: None };
+        Self { limit: UNKNOWN, ..Self::remembered("", memory) }
+    }
+
     fn remembered(owner: &str, memory: Memory<W>) -> Self {
-        let phase = match (memory.stage, memory.halted) {
-            (Stage::Halted, Some((at, cause))) => Phase::Halted(Halt { at, cause, also: BTreeSet::new(), recorded: true }),
-            (Stage::Rolling, _) => Phase::Rolling,
-            (Stage::Canary | Stage::Halted, _) => Phase::new(),
+        let (phase, failed) = match (memory.stage, memory.failed) {
+            (Stage::Halted, Some((at, cause))) => {
+                (Phase::Halted(Halt { at, cause, also: BTreeSet::new(), recorded: true }), None)
+            }
+            (Stage::Rolling, failed) => (Phase::Rolling, failed),
+            (Stage::Canary | Stage::Halted, failed) => (Phase::new(), failed),
         };
         Self {
             owner: owner.to_owned(),
@@ -400,9 +445,11 @@ impl<W: Clone + Ord> Wave<W> {
             limit: 1,
             phase,
             flights: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             woken: BTreeSet::new(),
-            failed: None,
+            failed,
+            none_at: None,
         }
     }
 
@@ -412,29 +459,35 @@ impl<W: Clone + Ord> Wave<W> {
 
     fn begin(&mut self, workload: &W, flight: Flight) {
         self.waiting.remove(workload);
+        self.leaving.remove(workload);
         self.woken.remove(workload);
         self.flights.insert(workload.clone(), flight);
     }
 
-    fn choose(&mut self, candidates: impl FnOnce() -> (Vec<Candidate<W>>, usize)) {
+    fn choose(&mut self, now: u64, candidates: impl FnOnce() -> (Vec<Candidate<W>>, usize)) {
         let Phase::Canary { chosen, unfit, .. } = &mut self.phase else { return };
-        if !chosen.is_empty() {
+        if !chosen.is_empty() || self.none_at.is_some_and(|at| now < at + NOBODY) {
             return;
         }
         let (mut all, count) = candidates();
-        let failed = self.failed.as_ref();
+        let failed = self.failed.as_ref().map(|(at, _)| at);
         all.retain(|one| !unfit.contains(&one.workload) && (one.is_telling || one.has_it || failed == Some(&one.workload)));
         all.sort_by_key(|one| (failed != Some(&one.workload), !one.has_it, !one.is_ready, one.recreates, one.workload.clone()));
-        let selected = all.iter().filter(|one| one.is_selected || failed == Some(&one.workload));
+        let selected = all.iter().filter(|one| one.is_selected);
         let mut first: BTreeSet<W> = selected.map(|one| one.workload.clone()).collect();
         if first.is_empty() {
             // No selector, or it means nobody.
             first = all.iter().take(count).map(|one| one.workload.clone()).collect();
         }
+        first.extend(failed.filter(|failed| all.iter().any(|one| one.workload == **failed)).cloned());
         if first.is_empty() {
-            self.phase = Phase::Rolling;
+            // Those that can tell nothing need not wait for nobody; but the first that can is a canary still.
+            self.none_at = Some(now);
+            if count == 0 {
+                self.phase = Phase::Rolling;
+            }
         } else {
-            self.waiting.extend(first.iter().map(|workload| (workload.clone(), false)));
+            self.waiting.extend(first.iter().cloned());
             *chosen = first;
         }
     }
@@ -444,8 +497,8 @@ impl<W: Clone + Ord> Wave<W> {
         if !removing {
             match &self.phase {
                 Phase::Halted(halt) => return Some(Wait::Halted(halt.clone())),
-                Phase::Canary { chosen, .. } if !chosen.contains(workload) => {
-                    return Some(Wait::Canary(chosen.iter().cloned().collect()));
+                Phase::Canary { chosen, .. } if !chosen.is_empty() && !self.may_be_tried(chosen, workload) => {
+                    return Some(Wait::Canary(self.tried_first(chosen)));
                 }
                 Phase::Canary { .. } | Phase::Rolling => {}
             }
@@ -454,27 +507,45 @@ impl<W: Clone + Ord> Wave<W> {
         (!needs_no_place && !has_place && self.under_way() >= self.limit).then_some(Wait::Full(self.limit))
     }
 
+    /// Whether one of those that were chosen may be tried now: where the last try failed, that comes alone.
+    fn may_be_tried(&self, chosen: &BTreeSet<W>, workload: &W) -> bool {
+        match &self.failed {
+            Some((failed, _)) if chosen.contains(failed) => failed == workload,
+            _ => chosen.contains(workload),
+        }
+    }
+
+    fn tried_first(&self, chosen: &BTreeSet<W>) -> Vec<W> {
+        chosen.iter().filter(|workload| self.may_be_tried(chosen, workload)).cloned().collect()
+    }
+
     /// Ends the time of the canaries, when all have succeeded.
     fn promote(&mut self) {
         if let Phase::Canary { chosen, passed, .. } = &self.phase
             && !chosen.is_empty()
             && chosen.is_subset(passed)
         {
+            self.failed = None;
             self.phase = Phase::Rolling;
         }
     }
 
     fn wake(&mut self) -> Vec<W> {
         let free = self.limit.saturating_sub(self.under_way() + self.woken.len());
-        let may = |workload: &W| match &self.phase {
-            Phase::Rolling => true,
-            Phase::Canary { chosen, .. } => chosen.is_empty() || chosen.contains(workload),
-            Phase::Halted(_) => false,
+        // Of ten thousand that wait for a canary, or for a halt to end, none is looked at here.
+        let waiting: Box<dyn Iterator<Item = &W>> = match &self.phase {
+            Phase::Rolling => Box::new(self.waiting.iter()),
+            Phase::Canary { chosen, .. } if chosen.is_empty() => Box::new(self.waiting.iter()),
+            Phase::Canary { chosen, .. } => {
+                let due = |workload: &&W| self.waiting.contains(*workload) && self.may_be_tried(chosen, workload);
+                Box::new(chosen.iter().filter(due))
+            }
+            Phase::Halted(_) => Box::new(std::iter::empty()),
         };
-        let ready = self.waiting.iter().filter(|(workload, removing)| **removing || may(workload));
-        let next: Vec<W> = ready.take(free).map(|(workload, _)| workload.clone()).collect();
+        let next: Vec<W> = self.leaving.iter().chain(waiting).take(free).cloned().collect();
         for workload in &next {
             self.waiting.remove(workload);
+            self.leaving.remove(workload);
             self.woken.insert(workload.clone());
         }
         next

@@ -296,7 +296,11 @@ pub fn left(stage: &Stage) -> Value {
     if let Some(Value::String(text)) = annotations.get_mut("logsidecar.dev/injected") {
         let mut ledger: Value = serde_json::from_str(text).expect("a ledger");
         ledger["workload"] = "UID".into();
-        ledger["sidecars"].as_array_mut().into_iter().flatten().for_each(|entry| entry["uid"] = "UID".into());
+        for entry in ledger["sidecars"].as_array_mut().into_iter().flatten() {
+            entry["uid"] = "UID".into();
+            // How the workload did at that moment is nobody's work here.
+            entry.as_object_mut().expect("an entry").remove("before");
+        }
         *text = ledger.to_string();
     }
     kept

@@ -11,13 +11,14 @@ const FLIGHT: Flight = Flight {
     before: Before::Well,
     since: 0,
     step: (0, 0),
+    began: 0,
     healthy: None,
     probed: None,
 };
 
 fn memory(stage: Stage) -> Memory<u8> {
-    let halted = (stage == Stage::Halted).then(|| (3, "it crashed".to_owned()));
-    Memory { revision: "one".into(), generation: 1, stage, halted }
+    let failed = (stage == Stage::Halted).then(|| (3, "it crashed".to_owned()));
+    Memory { revision: "one".into(), generation: 1, stage, failed }
 }
 
 fn waves(stage: Stage, limit: usize) -> Test {
@@ -86,7 +87,12 @@ fn a_canary_that_cannot_be_served_is_passed_over() {
     }
     // The one that would stop completely is the last; when nobody is left, all may start.
     assert_eq!(tried, [4, 5, 6, 7, 8, 9, 2]);
-    assert_eq!(waves.state(&0).map(|state| state.2), Some(Stage::Rolling));
+    // A change of the spec that is no other revision gives all another chance.
+    waves.revise(&0, "uid", ("one", 2), || memory(Stage::Canary));
+    assert_eq!(put(&mut waves, 5), Ok(()));
+    let later = Flight { since: 2000, ..FLIGHT };
+    let put = Request { sidecar: 0, removing: false, at_once: false };
+    assert_eq!(waves.ask(&6, &[put], &later, candidates), Err(vec![(0, Wait::Canary(vec![3]))]));
 }
 
 #[test]
@@ -108,6 +114,52 @@ fn the_first_failure_halts_and_a_change_of_the_spec_begins_with_what_failed() {
     // One of the same name that was made anew knows nothing of it.
     waves.revise(&0, "another", ("one", 2), || memory(Stage::Rolling));
     assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![3]))]));
+}
+
+/// Where it failed is tried alone, whoever else would be a canary, and so it is for whoever starts in between.
+#[test]
+fn where_it_failed_comes_alone() {
+    let several = |_: &u8| (candidates(&0).0, 3);
+    let put = |waves: &mut Test, workload: u8| {
+        waves.ask(&workload, &[Request { sidecar: 0, removing: false, at_once: false }], &FLIGHT, several)
+    };
+    let mut before = waves(Stage::Rolling, 9);
+    assert_eq!(put(&mut before, 7), Ok(()));
+    assert!(before.fail(&0, &7, "it crashed"));
+    before.revise(&0, "uid", ("two", 2), || memory(Stage::Rolling));
+    assert_eq!(before.failure(&0), Some((&7, "it crashed")));
+    let mut after = Test::default();
+    let failed = Some((7, "it crashed".to_owned()));
+    let memory = Memory { revision: "two".into(), generation: 2, stage: Stage::Canary, failed };
+    after.revise(&0, "uid", ("two", 2), || memory);
+    after.allow(&0, 9);
+    for mut waves in [before, after] {
+        assert_eq!(put(&mut waves, 3), Err(vec![(0, Wait::Canary(vec![7]))]));
+        assert_eq!(waves.wake(), [7]);
+        assert_eq!(put(&mut waves, 7), Ok(()));
+        waves.finish(&0, &7);
+        assert_eq!(waves.failure(&0), None);
+        assert_eq!(put(&mut waves, 9), Err(vec![(0, Wait::Canary(vec![3, 4, 7]))]));
+        assert_eq!(waves.wake(), [3, 4]);
+    }
+}
+
+/// What is left of a LogSidecar that is gone is taken out a few at a time, too.
+#[test]
+fn what_nobody_asks_for_any_more_has_a_budget_as_well() {
+    let mut waves = Test::default();
+    let taken = (0..10).filter(|workload| take(&mut waves, *workload, false)).count();
+    assert_eq!(taken, UNKNOWN);
+    waves.finish(&0, &0);
+    assert_eq!(waves.wake(), [5]);
+}
+
+#[test]
+fn whoever_is_behind_does_not_turn_a_wave_back() {
+    let mut waves = waves(Stage::Rolling, 1);
+    waves.revise(&0, "uid", ("two", 2), || memory(Stage::Rolling));
+    waves.revise(&0, "uid", ("one", 1), || memory(Stage::Rolling));
+    assert_eq!(waves.state(&0).map(|state| state.0), Some("two"));
 }
 
 #[test]
