@@ -185,6 +185,7 @@ impl<'a> Look<'a> {
         let is_halted = waits.iter().any(|(_, wait)| matches!(wait, Wait::Halted(_)));
         // A canary of one does not wait for that of another, which may wait for this one.
         let goes_alone = is_canary && waits.iter().all(|(_, wait)| matches!(wait, Wait::Canary(_) | Wait::Halted(_)));
+        let mut is_less = false;
         for (at, request) in requests.iter().enumerate() {
             let index = movers[at];
             let wait = waits.iter().find(|(who, _)| *who == request.sidecar).map(|(_, wait)| wait);
@@ -192,11 +193,13 @@ impl<'a> Look<'a> {
                 Some(Wait::Halted(halt)) => {
                     let message = format!("left as it is: the rollout was halted at {}: {}", halt.at.target, halt.cause);
                     self.hold_back(index, Refusal::new(Reason::Halted, message));
+                    is_less = true;
                 }
                 // What is taken out, and what is not halted, does not wait for the rest. What it waits for changes with time: status
                 // has the words.
                 Some(_) if (is_taken_out || goes_alone) && !request.removing => {
                     self.hold_back(index, Refusal::new(Reason::Queued, ""));
+                    is_less = true;
                 }
                 Some(_) => drop(self.told.insert(self.claims[index].name, Refusal::new(Reason::Queued, ""))),
                 None if is_halted || is_taken_out || goes_alone => {}
@@ -206,6 +209,7 @@ impl<'a> Look<'a> {
                 }
             }
         }
-        if is_halted || is_taken_out || goes_alone { Admission::Again } else { Admission::Wait }
+        // Every time there is one claim less, or there is no other time.
+        if is_less { Admission::Again } else { Admission::Wait }
     }
 }

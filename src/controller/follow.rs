@@ -13,7 +13,7 @@ use super::{
     apply::TIMEOUT,
     cache::{Sidecar, SidecarKey},
     context::Context,
-    rollout::{PROBE, entry, replaces_pods, step},
+    rollout::{entry, replaces_pods, step},
     workload::{Workload, WorkloadKey},
 };
 use crate::{
@@ -102,14 +102,26 @@ pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, kno
     for under in &unders {
         waves.update(&under.sidecar.key, key, |flight| flight.clone_from(&under.flight));
     }
-    let still = waves.flights(key).any(|(_, flight)| flight.written && flight.counts);
-    still.then(|| pause(waves.under_way()))
+    drop(waves);
+    poll(context, workload)
+}
+
+/// After what time to look at what is under way again. Most of what happens is told by a watch: only how the sidecars in the pods are
+/// doing is not, and that nothing happens at all.
+pub(super) fn poll(context: &Context, workload: &Workload) -> Option<Duration> {
+    let waves = context.rollouts.waves();
+    let is_under_way = waves.flights(&workload.key).any(|(_, flight)| flight.written && flight.counts);
+    let deadline = Duration::from_secs(workload.standing.deadline.into()) + PROBE;
+    is_under_way.then(|| if workload.standing.pods == 0 { deadline } else { pause(waves.under_way()) })
 }
 
 fn has_failed_here(context: &Context, sidecar: &Sidecar, workload: &WorkloadKey) -> bool {
     let waves = context.rollouts.waves();
     waves.halt(&sidecar.key).is_some_and(|halt| halt.at == *workload || halt.also.contains(workload))
 }
+
+/// How often the pods of a workload that is under way are looked at; less often where many are.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// With many under way, each is looked at less often: no more than 25 lists of pods a second in all.
 fn pause(under_way: usize) -> Duration {

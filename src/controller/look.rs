@@ -12,9 +12,9 @@ use super::{
     apply::{self, Mode, apply},
     cache::{Sidecar, SidecarKey},
     context::Context,
+    follow::poll,
     memory::{Contest, Memory, REFUSED_FOR},
     queue::Next,
-    rollout,
     workload::Workload,
 };
 use crate::{
@@ -114,16 +114,10 @@ impl Look<'_> {
 
     /// When to look again.
     fn rest(&self) -> Next {
-        let is_under_way = self.context.rollouts.waves().flights(&self.workload.key).any(|(_, flight)| flight.counts);
         let is_blocked = self.told.values().any(|told| told.reason == Reason::Blocked);
-        if is_under_way {
-            Next::After(rollout::PROBE)
-        } else if is_blocked {
-            // Nothing tells when there is room in a quota.
-            Next::After(REFUSED_FOR)
-        } else {
-            Next::Await
-        }
+        // Nothing tells when there is room in a quota.
+        let next = if is_blocked { Next::After(REFUSED_FOR) } else { Next::Await };
+        next.within(poll(self.context, &self.workload))
     }
 
     /// What was allowed is in the workload, whether the answer has come or not.
@@ -265,9 +259,9 @@ impl Look<'_> {
         self.rollout_written();
         self.tell(plan);
         self.note_all(plan, &answer, refusal.as_ref(), true);
+        let next = Next::Await.within(poll(self.context, &answer));
         self.context.cache.keep_answer(answer);
-        // The watch tells of most of what happens now, but not of how the sidecars are doing.
-        if dropped { Next::After(REFUSED_FOR) } else { Next::After(rollout::PROBE) }
+        if dropped { Next::After(REFUSED_FOR) } else { next }
     }
 
     fn failed(&self, plan: &Plan, error: apply::Error, state: String) -> Next {

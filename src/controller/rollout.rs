@@ -1,10 +1,7 @@
 //! The waves of all LogSidecars, kept up to date with what the cluster has. Who may start next is decided in
 //! [`crate::rollout::waves`]; `canary`, `admission`, `follow` and `recovery` are the steps of a rollout.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::time::Instant;
 
@@ -27,9 +24,6 @@ use crate::{
     },
     status::Target,
 };
-
-/// How often the pods of a workload that is under way are looked at; less often where many are.
-pub(super) const PROBE: Duration = Duration::from_secs(2);
 
 /// The waves of all LogSidecars.
 pub(super) type Waves = waves::Waves<SidecarKey, WorkloadKey>;

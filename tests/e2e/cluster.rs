@@ -186,3 +186,11 @@ pub fn has_image(image: &str) -> bool {
         .as_ref()
         .is_none_or(|images| images.split(',').any(|i| i == image))
 }
+
+/// Whether pods are being replaced: what `kubectl rollout status` waits for.
+pub fn is_under_way(object: &Value) -> bool {
+    let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
+    let count = |field: &str| object["status"][field].as_i64().unwrap_or_default();
+    let observed = count("observedGeneration") >= object["metadata"]["generation"].as_i64().unwrap_or_default();
+    !observed || ["replicas", "updatedReplicas", "availableReplicas"].iter().any(|field| count(field) != wanted)
+}

@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Namespace, eventually, kubectl, tell, try_kubectl, within};
+use crate::cluster::{Namespace, eventually, is_under_way, kubectl, tell, try_kubectl, within};
 
 /// A web server, and the Service of it.
 fn web(name: &str, replicas: u32) -> [Value; 2] {
@@ -50,13 +50,6 @@ fn sidecar(command: &str, rollout: &Value) -> String {
         "target": {"selector": {"matchLabels": {"ship": "yes"}}}, "logs": [{"name": "app", "directory": "/logs"}],
         "sidecar": {"placement": "Native", "container": container}, "rollout": rollout}})
     .to_string()
-}
-
-fn is_under_way(object: &Value) -> bool {
-    let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
-    let count = |field: &str| object["status"][field].as_i64().unwrap_or_default();
-    let observed = count("observedGeneration") >= object["metadata"]["generation"].as_i64().unwrap_or_default();
-    !observed || ["replicas", "updatedReplicas", "availableReplicas"].iter().any(|field| count(field) != wanted)
 }
 
 fn all_available(namespace: &Namespace) {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kubelet::Kubelet,
-    kubernetes::{eventually, tell},
+    kubernetes::{eventually, is_under_way, tell},
     proxy::Fault,
     stage::{Stage, admin},
 };
@@ -56,14 +56,6 @@ fn stage(case: &str, count: usize, replicas: u32) -> (Stage, Kubelet) {
         items.iter().all(|item| !is_under_way(item)).then_some(())
     });
     (stage, kubelet)
-}
-
-/// Whether pods are being replaced: what `kubectl rollout status` waits for.
-pub fn is_under_way(object: &Value) -> bool {
-    let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
-    let count = |field: &str| object["status"][field].as_i64().unwrap_or_default();
-    let observed = count("observedGeneration") >= object["metadata"]["generation"].as_i64().unwrap_or_default();
-    !observed || ["replicas", "updatedReplicas", "availableReplicas"].iter().any(|field| count(field) != wanted)
 }
 
 fn status(stage: &Stage) -> Value {
@@ -402,4 +394,75 @@ fn another_default_image_begins_with_a_canary_too() {
         let since = stage.witness.templates(name).into_iter().skip_while(|template| !before.contains(template)).count();
         assert_eq!(since, times + 1, "{name}");
     }
+}
+
+/// A LogSidecar of that name for all, whose canaries have that label.
+fn with_canary(name: &str, image: &str, label: &str) -> Value {
+    json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": name}, "spec": {
+        "target": {"selector": {"matchLabels": {"ship": "yes"}}}, "logs": [{"name": "app", "directory": "/logs"}],
+        "sidecar": {"placement": "Native", "container": {"image": image}},
+        "rollout": {"soak": "1s", "onFailure": "Rollback", "canary": {"selector": {"matchLabels": {(label): "yes"}}}}}})
+}
+
+/// The canary of the one waits for the other's, and that for it: both go on all the same. And whose sidecar is well is not halted for
+/// the one whose is not.
+#[test]
+fn the_canaries_of_two_do_not_wait_for_each_other_nor_does_one_pay_for_the_other() {
+    let (stage, _kubelet) = stage("two-canaries", 4, 1);
+    stage.namespace.kubectl(&["label", "deployment/web-02", "first=yes"]);
+    stage.namespace.kubectl(&["label", "deployment/web-03", "second=yes"]);
+    let controller = stage.controller();
+    controller.start();
+    let both = |image: &str, other: &str| list(&[with_canary("one", image, "first"), with_canary("two", other, "second")]);
+    let available = |count: u64| {
+        eventually("both to have all", || {
+            let sidecars = stage.namespace.json(&["get", "logsidecars"])["items"].as_array()?.clone();
+            let current = |sidecar: &Value| sidecar["status"]["observedGeneration"] == sidecar["metadata"]["generation"];
+            sidecars.iter().all(|sidecar| current(sidecar) && sidecar["status"]["available"] == count).then_some(())
+        });
+    };
+    stage.namespace.apply(&both("good:1", "good:1"));
+    available(4);
+    controller.proxy.kill();
+    stage.namespace.apply(&both("good:2", "good:2"));
+    controller.start();
+    available(4);
+    controller.proxy.kill();
+    stage.namespace.apply(&both("crashes:3", "good:3"));
+    controller.start();
+    eventually("the one to be halted and the other to be through", || {
+        let status = |name: &str| stage.namespace.json(&["get", "logsidecar", name])["status"].clone();
+        let (one, two) = (status("one"), status("two"));
+        let images = |sidecar: usize| {
+            names(4)
+                .iter()
+                .map(|name| stage.namespace.template(name)["spec"]["initContainers"][sidecar]["image"].clone())
+                .collect::<Vec<_>>()
+        };
+        let through = condition(&two, "Ready").1 == "Available" && two["available"] == 4;
+        let halted = condition(&one, "Stalled").1 == "Halted" && one["rollout"]["haltedAt"]["name"] == "web-02";
+        let name = |at: usize| stage.namespace.template("web-00")["spec"]["initContainers"][at]["name"].clone();
+        let (first, second) = if name(0) == "one" { (0, 1) } else { (1, 0) };
+        (through
+            && halted
+            && images(first).iter().all(|image| image == "good:2")
+            && images(second).iter().all(|image| image == "good:3"))
+        .then_some(())
+    });
+}
+
+/// One that is scaled to nothing meanwhile proves nothing.
+#[test]
+fn a_canary_without_pods_is_none() {
+    let (stage, _kubelet) = stage("scaled", 3, 1);
+    let controller = stage.controller();
+    controller.start();
+    stage.namespace.apply(&sidecar("crashes-later:1", &json!({"soak": "20s"})));
+    let is_under_way = |name: &str| (stage.witness.templates(name).len() > 1).then_some(());
+    eventually("the first canary", || is_under_way("web-00"));
+    stage.namespace.kubectl(&["scale", "deployment/web-00", "--replicas=0"]);
+    eventually("the next canary", || is_under_way("web-01"));
+    verdict(&stage, &controller, "Halted");
+    assert_eq!(stage.witness.templates("web-02").len(), 1);
+    assert_eq!(status(&stage)["rollout"]["haltedAt"]["name"], "web-01");
 }

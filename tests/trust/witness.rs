@@ -14,7 +14,7 @@ use logsidecar::kind::Kind;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{proxy::runtime, rollout::is_under_way};
+use crate::{kubernetes::is_under_way, proxy::runtime};
 
 /// The templates that each Deployment had, without repetitions: every further one is a rollout.
 type Templates = BTreeMap<String, Vec<Value>>;
