@@ -42,7 +42,8 @@ pub(super) struct Look<'a> {
 impl Look<'_> {
     pub async fn run(mut self) -> Next {
         let template = self.workload.template();
-        loop {
+        // Each time round there is one claim less.
+        for _ in 0..=self.claims.len() {
             let plan = self.plan(&self.workload, &template, self.ledger);
             let same_ledger = plan.ledger.as_ref() == self.written;
             if plan.template == template && same_ledger {
@@ -72,7 +73,6 @@ impl Look<'_> {
             }
             match self.admit(&template, &plan).await {
                 Admission::Go => return self.write(&template, &plan, state, &contest).await,
-                // Every time there is one claim less.
                 Admission::Again => {}
                 // Another worker knows a newer spec already, which puts the workload into the queue again.
                 Admission::Stale => return Next::Backoff,
@@ -86,6 +86,7 @@ impl Look<'_> {
                 }
             }
         }
+        Next::Backoff
     }
 
     async fn write(&self, template: &Value, plan: &Plan, state: String, contest: &str) -> Next {

@@ -433,21 +433,15 @@ fn the_canaries_of_two_do_not_wait_for_each_other_nor_does_one_pay_for_the_other
     eventually("the one to be halted and the other to be through", || {
         let status = |name: &str| stage.namespace.json(&["get", "logsidecar", name])["status"].clone();
         let (one, two) = (status("one"), status("two"));
-        let images = |sidecar: usize| {
-            names(4)
-                .iter()
-                .map(|name| stage.namespace.template(name)["spec"]["initContainers"][sidecar]["image"].clone())
-                .collect::<Vec<_>>()
+        let all_have = |sidecar: &str, image: &str| {
+            names(4).iter().all(|name| {
+                let sidecars = stage.namespace.template(name)["spec"]["initContainers"].as_array().cloned().unwrap_or_default();
+                sidecars.iter().any(|container| container["name"] == sidecar && container["image"] == image)
+            })
         };
         let through = condition(&two, "Ready").1 == "Available" && two["available"] == 4;
         let halted = condition(&one, "Stalled").1 == "Halted" && one["rollout"]["haltedAt"]["name"] == "web-02";
-        let name = |at: usize| stage.namespace.template("web-00")["spec"]["initContainers"][at]["name"].clone();
-        let (first, second) = if name(0) == "one" { (0, 1) } else { (1, 0) };
-        (through
-            && halted
-            && images(first).iter().all(|image| image == "good:2")
-            && images(second).iter().all(|image| image == "good:3"))
-        .then_some(())
+        (through && halted && all_have("one", "good:2") && all_have("two", "good:3")).then_some(())
     });
 }
 
