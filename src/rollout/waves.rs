@@ -503,8 +503,11 @@ impl<W: Clone + Ord> Wave<W> {
                 Phase::Canary { .. } | Phase::Rolling => {}
             }
         }
+        // Right after a start there can be more than allowed, most of them moved by somebody else: those have a place, but no
+        // leave to be changed as well.
         let has_place = self.flights.get(workload).is_some_and(|flight| flight.counts);
-        (!needs_no_place && !has_place && self.under_way() >= self.limit).then_some(Wait::Full(self.limit))
+        let others = self.under_way() - usize::from(has_place);
+        (!needs_no_place && others >= self.limit).then_some(Wait::Full(self.limit))
     }
 
     /// Whether one of those that were chosen may be tried now: where the last try failed, that comes alone.

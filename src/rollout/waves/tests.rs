@@ -144,6 +144,20 @@ fn where_it_failed_comes_alone() {
     }
 }
 
+/// What somebody else moves while the program starts takes a place, and is not changed on top of that.
+#[test]
+fn what_is_found_under_way_may_not_be_changed_before_there_is_room() {
+    let mut waves = waves(Stage::Rolling, 2);
+    for workload in [3, 4, 5, 6] {
+        waves.find(&0, &workload, &Flight { revision: "unknown".into(), removing: true, ..FLIGHT });
+    }
+    assert_eq!(put(&mut waves, 3), Err(vec![(0, Wait::Full(2))]));
+    waves.finish(&0, &5);
+    waves.finish(&0, &6);
+    assert_eq!(put(&mut waves, 3), Ok(()));
+    assert_eq!(put(&mut waves, 7), Err(vec![(0, Wait::Full(2))]));
+}
+
 /// What is left of a LogSidecar that is gone is taken out a few at a time, too.
 #[test]
 fn what_nobody_asks_for_any_more_has_a_budget_as_well() {
