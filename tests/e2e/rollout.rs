@@ -209,7 +209,7 @@ impl<'a> Client<'a> {
         let services: Vec<String> = services.iter().map(address).collect();
         // One process for each Service asks for one page after the other; what it says goes to a stream that is not buffered.
         let script = "for service in $SERVICES; do
-            curl -s -m 3 --rate 30/s -H 'Connection: close' -o /dev/null -w '%{stderr}%{http_code}\\n' \
+            curl -s -m 3 --rate 40/s -H 'Connection: close' -o /dev/null -w '%{stderr}%{http_code}\\n' \
                 \"http://${service#*=}/?[1-1000000]\" 2> /tmp/${service%=*} & echo $! >> /tmp/pids
         done
         wait
