@@ -19,7 +19,6 @@ use crate::{
     preflight,
     rollout::{
         progress::Progress,
-        settings::Settings,
         waves::{Request, Wait},
     },
 };
@@ -127,14 +126,9 @@ impl<'a> Look<'a> {
         let mut any = false;
         for index in movers {
             let claim = self.claims[*index];
-            let plans = |sidecar: &&Arc<Sidecar>| {
-                let rollout = sidecar.spec.as_ref().ok().and_then(|spec| spec.rollout.as_ref());
-                Settings::of(rollout).mode == RolloutMode::Plan
-            };
+            let plans = |sidecar: &Arc<Sidecar>| sidecar.settings().is_some_and(|settings| settings.mode == RolloutMode::Plan);
             // A deletion takes out what was put in, whatever else was wanted.
-            if !matches!(claim.stance, Stance::Remove(Evidence::Deleting))
-                && self.sidecar(&claim).is_some_and(|sidecar| plans(&sidecar))
-            {
+            if !matches!(claim.stance, Stance::Remove(Evidence::Deleting)) && self.sidecar(&claim).is_some_and(plans) {
                 let message = summary(template, plan);
                 self.hold_back(*index, Refusal::new(Reason::Planned, message));
                 any = true;

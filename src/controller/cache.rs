@@ -13,7 +13,7 @@ use crate::{
     api::{DeletionPolicy, FINALIZER, LogSidecarSpec, LogSidecarStatus},
     kind::Kind,
     plan::claim::{Known, Phase},
-    rollout::revision,
+    rollout::{revision, settings::Settings},
     shipper::Images,
     status::Target,
 };
@@ -77,6 +77,11 @@ impl Sidecar {
             spec,
             status: serde_json::from_value(part("status")).unwrap_or_default(),
         })
+    }
+
+    /// How it rolls out, if its spec can be read.
+    pub fn settings(&self) -> Option<Settings> {
+        self.spec.as_ref().ok().map(|spec| Settings::of(spec.rollout.as_ref()))
     }
 
     /// What planning needs to know of it.

@@ -22,7 +22,6 @@ use crate::{
     rollout::{
         health::{self, Health, health},
         progress::Progress,
-        settings::Settings,
         verdict::{Moment, verdict},
         waves::Flight,
     },
@@ -80,7 +79,7 @@ pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, kno
         let one_fails = seen.iter().any(|seen| matches!(seen, Some(Health::Failing { .. })))
             || known.iter().any(|sidecar| has_failed_here(context, sidecar, key));
         for (under, seen) in unders.iter_mut().zip(seen) {
-            let soak = under.sidecar.spec.as_ref().map_or(0, |spec| Settings::of(spec.rollout.as_ref()).soak);
+            let soak = under.sidecar.settings().map_or(0, |settings| settings.soak);
             let has_sidecar = under.is_to_be_seen(workload);
             let moment = Moment { standing: &workload.standing, seen: seen.as_ref(), has_sidecar, one_fails, soak, now };
             match verdict(&mut under.flight, moment) {
@@ -116,8 +115,7 @@ pub(super) fn poll(context: &Context, workload: &Workload) -> Option<Duration> {
 }
 
 fn has_failed_here(context: &Context, sidecar: &Sidecar, workload: &WorkloadKey) -> bool {
-    let waves = context.rollouts.waves();
-    waves.halt(&sidecar.key).is_some_and(|halt| halt.at == *workload || halt.also.contains(workload))
+    context.rollouts.waves().halt(&sidecar.key).is_some_and(|halt| halt.is_at(workload))
 }
 
 /// How often the pods of a workload that is under way are looked at; less often where many are.

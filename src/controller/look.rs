@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     admission::Admission,
     apply::{self, Mode, apply},
-    cache::{Sidecar, SidecarKey},
+    cache::Sidecar,
     context::Context,
     follow::poll,
     memory::{Contest, Memory, REFUSED_FOR},
@@ -20,7 +20,6 @@ use super::{
 use crate::{
     api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason},
     plan::{self, Claim, Key, Ledger, Plan, Refusal, Subject, fingerprint},
-    rollout::waves::Flight,
 };
 
 /// Everything that one look at a workload knows.
@@ -123,11 +122,7 @@ impl Look<'_> {
 
     /// What was allowed is in the workload, whether the answer has come or not.
     fn rollout_written(&self) {
-        let key = &self.workload.key;
-        let mut waves = self.context.rollouts.waves();
-        let begun: Vec<SidecarKey> =
-            waves.flights(key).filter(|(_, flight)| !flight.written).map(|(sidecar, _)| sidecar.clone()).collect();
-        begun.iter().for_each(|sidecar| waves.update(sidecar, key, |flight| flight.written = true));
+        self.context.rollouts.waves().update_all(&self.workload.key, |flight| flight.written = true);
     }
 
     /// Somebody takes back what we put in: he is named, and not raced.
@@ -158,18 +153,12 @@ impl Look<'_> {
     /// What is under way keeps its place until it is done, and says nothing: somebody takes it back meanwhile.
     fn blame_nobody(&self) {
         let mut waves = self.context.rollouts.waves();
-        let all: Vec<SidecarKey> = waves.flights(&self.workload.key).map(|(sidecar, _)| sidecar.clone()).collect();
-        for sidecar in all {
-            waves.update(&sidecar, &self.workload.key, |flight| (flight.removing, flight.written) = (true, true));
-        }
+        waves.update_all(&self.workload.key, |flight| (flight.removing, flight.written) = (true, true));
     }
 
     /// What was allowed has not been done.
-    fn abandon(&self, which: impl Fn(&Flight) -> bool) {
-        let mut waves = self.context.rollouts.waves();
-        let begun = waves.flights(&self.workload.key).filter(|(_, flight)| which(flight));
-        let begun: Vec<SidecarKey> = begun.map(|(sidecar, _)| sidecar.clone()).collect();
-        begun.iter().for_each(|sidecar| waves.abandon(sidecar, &self.workload.key));
+    fn abandon(&self) {
+        self.context.rollouts.waves().abandon_unwritten(&self.workload.key);
     }
 
     /// What a newcomer asks for is refused: what the others ask for, above all to be taken out, does not wait for it.
@@ -179,7 +168,7 @@ impl Look<'_> {
         if others.len() == self.claims.len() {
             return;
         }
-        self.abandon(|flight| !flight.written);
+        self.abandon();
         let mut rest = Look {
             context: self.context,
             known: self.known,
@@ -280,7 +269,7 @@ impl Look<'_> {
             }
             apply::Error::Refused(refusal) => {
                 tracing::warn!(workload = %key, reason = %refusal.reason, "{refusal}");
-                self.abandon(|flight| !flight.written);
+                self.abandon();
                 self.pass_over();
                 self.note_all(plan, &self.workload, Some(&refusal), false);
                 self.remember(Memory::Refused(state, refusal, tokio::time::Instant::now()));

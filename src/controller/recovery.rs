@@ -15,7 +15,6 @@ use super::{apply::TIMEOUT, cache::Sidecar, context::Context, look::Look, revisi
 use crate::{
     api::{LogSidecar, LogSidecarSpec, MANAGER, OnFailure, Reason, Stage},
     plan::{Claim, Evidence, Refusal, Stance},
-    rollout::settings::Settings,
 };
 
 /// A `LogSidecar` whose rollout has failed at this workload.
@@ -47,7 +46,7 @@ pub(super) async fn at(context: &Context, workload: &Workload, known: &[Arc<Side
     let mut found = Vec::new();
     for sidecar in known {
         let halt = context.rollouts.waves().halt(&sidecar.key).cloned();
-        let Some(halt) = halt.filter(|halt| halt.at == workload.key || halt.also.contains(&workload.key)) else { continue };
+        let Some(halt) = halt.filter(|halt| halt.is_at(&workload.key)) else { continue };
         let way =
             if halt.recorded || record(context, sidecar).await { way(context, workload, sidecar).await } else { Way::Later };
         found.push(Recovery { uid: sidecar.uid.clone(), cause: halt.cause, way });
@@ -56,8 +55,7 @@ pub(super) async fn at(context: &Context, workload: &Workload, known: &[Arc<Side
 }
 
 async fn way(context: &Context, workload: &Workload, sidecar: &Sidecar) -> Way {
-    let Ok(spec) = &sidecar.spec else { return Way::Stay };
-    if Settings::of(spec.rollout.as_ref()).on_failure == OnFailure::Halt {
+    if sidecar.settings().is_none_or(|settings| settings.on_failure == OnFailure::Halt) {
         return Way::Stay;
     }
     match rollout::entry(workload, sidecar) {

@@ -19,7 +19,6 @@ use crate::{
     },
     rollout::{
         progress::Progress,
-        settings::Settings,
         waves::{self, Flight, Memory, Wait},
     },
     status::Target,
@@ -109,10 +108,10 @@ pub(super) fn entry(workload: &Workload, sidecar: &Sidecar) -> Option<Entry> {
 pub(super) fn revise(context: &Context, sidecars: &[Arc<Sidecar>]) {
     let mut waves = context.rollouts.waves();
     for sidecar in sidecars {
-        let Ok(spec) = &sidecar.spec else { continue };
+        let Some(settings) = sidecar.settings() else { continue };
         waves.revise(&sidecar.key, &sidecar.uid, (&sidecar.revision, sidecar.generation), || remembered(context, sidecar));
         let matched = context.outcomes.count(&sidecar.uid);
-        waves.allow(&sidecar.key, Settings::of(spec.rollout.as_ref()).limit(matched));
+        waves.allow(&sidecar.key, settings.limit(matched));
     }
 }
 
@@ -173,7 +172,7 @@ pub(super) fn find_all(context: &Context) {
 
 fn find(context: &Context, sidecar: &Sidecar, workload: &Workload) {
     // What was written longer ago than a rollout takes has been judged by whoever ran before.
-    let soak = sidecar.spec.as_ref().map_or(0, |spec| Settings::of(spec.rollout.as_ref()).soak / 1000);
+    let soak = sidecar.settings().map_or(0, |settings| settings.soak / 1000);
     let lasts = i64::from(workload.standing.deadline).saturating_add_unsigned(soak);
     let is_recent = workload.owned.written_at().is_some_and(|at| clock() - at <= lasts);
     let is_moving = matches!(workload.standing.progress, Progress::Moving);

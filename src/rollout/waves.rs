@@ -149,6 +149,13 @@ pub struct Memory<W> {
     pub failed: Option<(W, String)>,
 }
 
+impl<W: Ord> Halt<W> {
+    /// Whether a workload is among those at which the rollout has failed.
+    pub fn is_at(&self, workload: &W) -> bool {
+        self.at == *workload || self.also.contains(workload)
+    }
+}
+
 impl<S, W> Default for Waves<S, W> {
     fn default() -> Self {
         Self(BTreeMap::new())
@@ -259,6 +266,11 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
         }
     }
 
+    /// The same for whatever a workload is under way for.
+    pub fn update_all(&mut self, workload: &W, change: impl FnMut(&mut Flight)) {
+        self.0.values_mut().filter_map(|wave| wave.flights.get_mut(workload)).for_each(change);
+    }
+
     /// A flight has ended well.
     pub fn finish(&mut self, sidecar: &S, workload: &W) {
         let Some(wave) = self.0.get_mut(sidecar) else { return };
@@ -292,10 +304,19 @@ impl<S: Clone + Ord, W: Clone + Ord> Waves<S, W> {
         true
     }
 
-    /// What was allowed was not done, or is undone again and again.
+    /// What is followed proves nothing.
     pub fn abandon(&mut self, sidecar: &S, workload: &W) {
         if let Some(wave) = self.0.get_mut(sidecar) {
             wave.flights.remove(workload);
+        }
+    }
+
+    /// What was allowed for a workload was not done.
+    pub fn abandon_unwritten(&mut self, workload: &W) {
+        for wave in self.0.values_mut() {
+            if wave.flights.get(workload).is_some_and(|flight| !flight.written) {
+                wave.flights.remove(workload);
+            }
         }
     }
 

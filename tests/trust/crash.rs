@@ -46,17 +46,7 @@ fn run(work: &Work<'_>, kill: Option<(usize, bool)>) -> Option<Result> {
     (work.before)(&stage);
     controller.proxy.kill();
     (work.start)(&stage);
-    let fired = Arc::new(AtomicBool::new(false));
-    if let Some((at, after)) = kill {
-        let (count, fired) = (AtomicUsize::new(0), fired.clone());
-        controller.proxy.script(move |_| {
-            if count.fetch_add(1, Ordering::Relaxed) != at {
-                return Fault::Pass;
-            }
-            fired.store(true, Ordering::Relaxed);
-            if after { Fault::KillAfter } else { Fault::KillBefore }
-        });
-    }
+    let fired = kill.map(|(at, after)| controller.proxy.kill_at(at, after));
     controller.start();
     let result = eventually("the work to be done", || {
         if !controller.proxy.is_alive() {
@@ -64,7 +54,7 @@ fn run(work: &Work<'_>, kill: Option<(usize, bool)>) -> Option<Result> {
         }
         look(&stage)
     });
-    (kill.is_none() || fired.load(Ordering::Relaxed)).then_some(result)
+    fired.is_none_or(|fired| fired.load(Ordering::Relaxed)).then_some(result)
 }
 
 /// What there is, once everything is as it should be and the LogSidecar says so.

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     process::Child,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -158,6 +161,21 @@ impl Proxy {
     /// Decides from now on what happens to requests.
     pub fn script(&self, script: impl FnMut(&Request) -> Fault + Send + 'static) {
         *lock(&self.script) = Box::new(script);
+    }
+
+    /// Kills the controller at its request of that number from now on, before or after the API server has done it. Says later whether
+    /// there were that many.
+    pub fn kill_at(&self, at: usize, after: bool) -> Arc<AtomicBool> {
+        let (count, fired) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+        let fires = fired.clone();
+        self.script(move |_| {
+            if count.fetch_add(1, Ordering::Relaxed) != at {
+                return Fault::Pass;
+            }
+            fires.store(true, Ordering::Relaxed);
+            if after { Fault::KillAfter } else { Fault::KillBefore }
+        });
+        fired
     }
 
     /// Cuts every open watch in the middle of an event.

@@ -157,17 +157,7 @@ fn failing(on_failure: &str, image: &str, kill: Option<(usize, bool)>) -> Option
     let before = templates(&stage, COUNT);
     controller.proxy.kill();
     stage.namespace.apply(&sidecar(image, &rollout));
-    let fired = Arc::new(AtomicBool::new(false));
-    if let Some((at, after)) = kill {
-        let (count, fired) = (AtomicUsize::new(0), fired.clone());
-        controller.proxy.script(move |_| {
-            if count.fetch_add(1, Ordering::Relaxed) != at {
-                return Fault::Pass;
-            }
-            fired.store(true, Ordering::Relaxed);
-            if after { Fault::KillAfter } else { Fault::KillBefore }
-        });
-    }
+    let fired = kill.map(|(at, after)| controller.proxy.kill_at(at, after));
     controller.start();
     verdict(&stage, &controller, "Halted");
     let restored = on_failure == "Rollback";
@@ -204,7 +194,7 @@ fn failing(on_failure: &str, image: &str, kill: Option<(usize, bool)>) -> Option
     let images: Vec<Value> =
         templates(&stage, COUNT).iter().map(|template| template["spec"]["initContainers"][0]["image"].clone()).collect();
     assert_eq!(images, vec![Value::from("good:2"); COUNT]);
-    (kill.is_none() || fired.load(Ordering::Relaxed)).then_some(())
+    fired.is_none_or(|fired| fired.load(Ordering::Relaxed)).then_some(())
 }
 
 fn rollout_of(rollout: &Value, soak: &str) -> Value {
