@@ -21,7 +21,7 @@ lint: ## Formatting, clippy, documentation, licences and advisories
 	@tests/lint
 
 fuzz: ## Random input for the command line and the planner, half a minute each (tests/fuzz SECONDS for more)
-	@tests/fuzz
+	@tests/fuzz 30
 
 bench: ## How fast, how sparing, how small, on a control plane of its own (N="100 1000 10000" ROUNDS=3, about half an hour)
 	@tests/bench/run

@@ -7,6 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use logsidecar::{
+    api::LEDGER_ANNOTATION,
     cli::Verb,
     kind::Kinds,
     manifest,
@@ -57,8 +58,8 @@ fn back(before: &[Value], injected: &str) {
     }
 }
 
-/// Whether a document holds a workload that was injected into before: by its ledger, or because it already held just what
-/// would be put in, which is taken for ours then.
+/// Whether a document holds a workload that was injected into before: by its ledger (`null` is none, but its place is ours), or
+/// because it already held just what would be put in, which is taken for ours then.
 fn is_known(before: &Value, injected: &Value) -> bool {
     if let Some(items) = items(before) {
         let injected = injected["items"].as_array().into_iter().flatten();
@@ -67,7 +68,8 @@ fn is_known(before: &Value, injected: &Value) -> bool {
     let Some(template) = Kinds::default().of(before).and_then(|kind| before.pointer(kind.template())) else { return false };
     let ledger = ledger_text(injected).map(|text| Ledger::parse(text).expect("inject wrote or read it"));
     let entries = ledger.iter().flat_map(|ledger| &ledger.sidecars);
-    ledger_text(before).is_some() || entries.flat_map(|entry| entry.items.keys()).any(|key| key.get(template).is_some())
+    let annotations = before.pointer("/metadata/annotations").and_then(Value::as_object);
+    annotations.is_some_and(|annotations| annotations.contains_key(LEDGER_ANNOTATION)) || entries.flat_map(|entry| entry.items.keys()).any(|key| key.get(template).is_some())
 }
 
 /// What a command makes of a text that it has to take, if there is anything in it.
