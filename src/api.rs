@@ -6,15 +6,24 @@
 
 mod container;
 mod crd;
+mod output;
+mod parse;
 mod reason;
 mod rollout;
+mod shipper;
 mod status;
 
 pub use container::PartialContainer;
 pub use crd::definition;
 pub(crate) use crd::schema;
+pub use output::{
+    Auth, Basic, Compression, Credentials, Destination, Forward, Header, Http, Kafka, Loki, Mechanism, Otlp, Output, S3, Sasl,
+    Search, SecretKey, Stdout, Tls,
+};
+pub use parse::{Format, Language, Multiline, Parser};
 pub use reason::Reason;
 pub use rollout::{Canary, OnFailure, Rollout, RolloutMode};
+pub use shipper::{ConfigMapKey, Engine, Tail};
 pub use status::{HaltedTarget, LogSidecarStatus, RolloutStatus, Stage, TargetStatus, condition};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -69,6 +78,18 @@ pub const FINALIZER: &str = "logsidecar.dev/release";
     validation = Rule::new("self.metadata.name.size() <= 57 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be at most 57 lower-case letters, digits and '-', starting with a letter: the sidecar container is named after it")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.outputs) || (has(self.sidecar) && (has(self.sidecar.fluentBit) || has(self.sidecar.fluentd) || has(self.sidecar.otelCollector))) || (!(has(self.sidecar) && !has(self.sidecar.tail)) && self.outputs.all(o, has(o.stdout)))")
+    .message("tail prints on standard output and a container of your own goes its own ways: for outputs write sidecar.fluentBit, sidecar.fluentd or sidecar.otelCollector").field_path(".outputs"))]
+#[x_kube(validation = Rule::new("(has(self.sidecar) && (has(self.sidecar.fluentBit) || has(self.sidecar.fluentd) || has(self.sidecar.otelCollector))) || self.logs.all(l, !has(l.parser) && !has(l.multiline))")
+    .message("tail passes lines on as they are: for parser and multiline write sidecar.fluentBit, sidecar.fluentd or sidecar.otelCollector").field_path(".logs"))]
+#[x_kube(validation = Rule::new("!has(self.sidecar) || !has(self.sidecar.otelCollector) || has(self.sidecar.otelCollector.config) || has(self.sidecar.otelCollector.configMapRef) || has(self.outputs)")
+    .message("the collector has no output of its own: write outputs, such as otlp").field_path(".outputs"))]
+#[x_kube(validation = Rule::new("!has(self.sidecar) || !has(self.sidecar.otelCollector) || !has(self.outputs) || self.outputs.all(o, !has(o.stdout) && !has(o.http) && !has(o.forward))")
+    .message(crate::shipper::COLLECTOR_CANNOT).field_path(".outputs"))]
+#[x_kube(validation = Rule::new("!has(self.sidecar) || !has(self.sidecar.fluentd) || !has(self.outputs) || self.outputs.all(o, !has(o.loki) && !has(o.otlp))")
+    .message(crate::shipper::FLUENTD_CANNOT).field_path(".outputs"))]
+#[x_kube(validation = Rule::new("!has(self.sidecar) || !((has(self.sidecar.fluentBit) && (has(self.sidecar.fluentBit.config) || has(self.sidecar.fluentBit.configMapRef))) || (has(self.sidecar.fluentd) && (has(self.sidecar.fluentd.config) || has(self.sidecar.fluentd.configMapRef))) || (has(self.sidecar.otelCollector) && (has(self.sidecar.otelCollector.config) || has(self.sidecar.otelCollector.configMapRef)))) || (!has(self.outputs) && self.logs.all(l, !has(l.parser) && !has(l.multiline)))")
+    .message("a config of your own takes the place of outputs, parser and multiline: leave them out").field_path(".outputs"))]
 pub struct LogSidecarSpec {
     /// Leaves everything as it is: nothing of this `LogSidecar` is put in, changed or taken out while it is true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -82,6 +103,13 @@ pub struct LogSidecarSpec {
     )]
     #[schemars(length(min = 1, max = 16))]
     pub logs: Vec<Log>,
+    /// Where the lines go. Default: standard output of the sidecar.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+    )]
+    #[schemars(length(min = 1, max = 8))]
+    pub outputs: Vec<Output>,
     /// The container that ships the files. Default: `tail: {}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidecar: Option<Sidecar>,
@@ -172,6 +200,12 @@ pub struct Log {
     /// above `directory`, that one is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<LogVolume>,
+    /// How lines become fields. Default: they are passed on as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parser: Option<Parser>,
+    /// Which lines belong together. Default: each is on its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<Multiline>,
 }
 
 fn all_logs() -> Vec<String> {
@@ -254,14 +288,25 @@ pub struct Existing {
 /// The container that ships the files: a shipper that we know how to set up, or the user's own container.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.tail) || (has(self.container) && has(self.container.image) && size(self.container.image) > 0)")
+#[x_kube(validation = Rule::new("has(self.tail) || has(self.fluentBit) || has(self.fluentd) || has(self.otelCollector) || (has(self.container) && has(self.container.image) && size(self.container.image) > 0)")
     .message("write a shipper (tail: {}), or a container with an image"))]
+#[x_kube(validation = Rule::new("[has(self.tail), has(self.fluentBit), has(self.fluentd), has(self.otelCollector)].filter(x, x).size() <= 1")
+    .message("write at most one of tail, fluentBit, fluentd and otelCollector"))]
 #[x_kube(validation = Rule::new("!has(self.placement) || self.placement != 'Native' || !has(self.container) || !has(self.container.restartPolicy) || self.container.restartPolicy == 'Always'")
     .message("placement Native means restartPolicy: Always: leave restartPolicy out").field_path(".container.restartPolicy"))]
 pub struct Sidecar {
     /// Prints the lines of all files on the sidecar's standard output, for `kubectl logs` and node agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Tail>,
+    /// Fluent Bit: small, and for every destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fluent_bit: Option<Engine>,
+    /// Fluentd: where there are plugins and filters for it already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fluentd: Option<Engine>,
+    /// The OpenTelemetry Collector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otel_collector: Option<Engine>,
     /// `Native`: an init container that runs beside the application (Kubernetes 1.29 and later); it starts before and
     /// ends after the application, and lets Jobs complete. `Container`: an ordinary container. Default: `Native` for a
     /// shipper, `Container` for a container of your own.
@@ -272,11 +317,6 @@ pub struct Sidecar {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<PartialContainer>,
 }
-
-/// Settings of the `tail` shipper: none so far.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Tail {}
 
 /// Where in the pod the sidecar runs.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,15 +9,35 @@ use crate::{
 
 /// The images of shippers.
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_field_names, reason = "they are named as the options are")]
 pub struct ImageOptions {
     /// The image of the `tail` shipper.
     #[arg(long, env = "LOGSIDECAR_TAIL_IMAGE", default_value_t = Images::default().tail, value_name = "IMAGE")]
     tail_image: String,
+    /// The image of Fluent Bit (5.1 or later).
+    #[arg(long, env = "LOGSIDECAR_FLUENT_BIT_IMAGE", default_value_t = Images::default().fluent_bit, value_name = "IMAGE")]
+    fluent_bit_image: String,
+    /// The image of Fluentd (1.18 or later) with its core plugins.
+    #[arg(long, env = "LOGSIDECAR_FLUENTD_IMAGE", default_value_t = Images::default().fluentd, value_name = "IMAGE")]
+    fluentd_image: String,
+    /// The image of Fluentd with one more plugin, whose name comes in place of {plugin}.
+    #[arg(long, env = "LOGSIDECAR_FLUENTD_PLUGIN_IMAGE", default_value_t = Images::default().fluentd_plugin, value_name = "IMAGE")]
+    fluentd_plugin_image: String,
+    /// The image of the OpenTelemetry Collector, in its distribution contrib.
+    #[arg(long, env = "LOGSIDECAR_OTEL_COLLECTOR_IMAGE", default_value_t = Images::default().otel_collector, value_name = "IMAGE")]
+    otel_collector_image: String,
 }
 
 impl From<ImageOptions> for Images {
-    fn from(ImageOptions { tail_image }: ImageOptions) -> Self {
-        Self { tail: tail_image }
+    fn from(options: ImageOptions) -> Self {
+        let ImageOptions { tail_image, fluent_bit_image, fluentd_image, fluentd_plugin_image, otel_collector_image } = options;
+        Self {
+            tail: tail_image,
+            fluent_bit: fluent_bit_image,
+            fluentd: fluentd_image,
+            fluentd_plugin: fluentd_plugin_image,
+            otel_collector: otel_collector_image,
+        }
     }
 }
 

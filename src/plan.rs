@@ -6,12 +6,13 @@
 //! * [`claim`]: which LogSidecars want what of a workload
 //! * `admitted`: what a policy of the API server has put in
 //! * `held`, `draft`: what a claim has in the template already; claims settled one after the other
-//! * `sidecar`, `volume`, `port`, `user`: what one `LogSidecar` puts in
+//! * `sidecar`, `shipping`, `volume`, `port`, `user`: what one `LogSidecar` puts in; [`config`]: the ConfigMap that goes with it
 //! * [`ledger`], [`owned`], [`mod@normal`]: how we know again what we put in
 //! * [`difference`]: the JSON patch from one template to the other
 
 mod admitted;
 pub mod claim;
+pub mod config;
 pub mod difference;
 mod draft;
 mod held;
@@ -22,6 +23,7 @@ pub mod object;
 pub mod owned;
 mod port;
 mod refusal;
+mod shipping;
 mod sidecar;
 mod strip;
 mod user;
@@ -34,13 +36,14 @@ use serde_json::Value;
 pub use self::{
     admitted::take_over,
     claim::{Claim, Evidence, Stance},
+    config::ConfigMap,
     held::recover,
     key::Key,
     ledger::{Before, Ledger},
     normal::{fingerprint, normal},
     owned::Owned,
     refusal::{Refusal, Warning},
-    sidecar::{Setting, shipper as shipper_of},
+    sidecar::Setting,
 };
 use self::{draft::Draft, held::Held, ledger::Entry, strip::strip};
 use crate::api::{LogSidecarSpec, Reason};

@@ -19,9 +19,9 @@ pub mod waves;
 use serde_json::json;
 
 use crate::{
-    api::{LogSidecarSpec, Tail},
-    plan::{fingerprint, shipper_of},
-    shipper::Images,
+    api::LogSidecarSpec,
+    plan::fingerprint,
+    shipper::{Images, Shipper},
 };
 
 /// A hash of everything in a spec and in the program's configuration that decides what is put into templates. What else a spec
@@ -29,6 +29,9 @@ use crate::{
 #[must_use]
 pub fn revision(spec: &LogSidecarSpec, images: &Images) -> String {
     // Only the image that is used: a new default for one shipper is nothing to the users of another.
-    let image = shipper_of(spec).map(|Tail {}| &images.tail);
-    fingerprint(&json!([spec.logs, spec.sidecar, image]))
+    let image = Shipper::of(spec).map(|shipper| shipper.image(spec, images));
+    if spec.outputs.is_empty() {
+        return fingerprint(&json!([spec.logs, spec.sidecar, image]));
+    }
+    fingerprint(&json!([spec.logs, spec.sidecar, image, spec.outputs]))
 }

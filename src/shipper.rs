@@ -1,14 +1,154 @@
 //! Shippers: from a pipeline that we understand to a container that a shipper's own expert would write. Pure.
+//!
+//! * `tail`: everything on standard output, by a shell script; no config, no state
+//! * [`fluent_bit`], [`fluentd`], [`otel_collector`]: a pipeline → the shipper's native config, and its container
+//! * [`engine`]: what these three have in common: config, state, secrets, metadata
+//! * [`dialect`]: whether a shipper understands an expression
+//!
+//! A config depends on nothing but the spec: what differs from pod to pod (its name, the container that writes the files) comes by
+//! environment variables. So one ConfigMap serves all targets of a `LogSidecar`.
 
+pub mod dialect;
+pub mod engine;
+pub mod fluent_bit;
+pub mod fluentd;
+pub mod otel_collector;
 pub mod tail;
 
 use serde_json::Value;
 
+use crate::api::{Destination, Engine, Log, LogSidecarSpec, Multiline, Output, Parser, Stdout};
+
+/// What the collector has no exporter for.
+pub const COLLECTOR_CANNOT: &str = "the OpenTelemetry Collector has no exporter for stdout, http and forward: write an otlp output, or sidecar.fluentBit, which has all three";
+
+/// What the official images of Fluentd have no plugin for.
+pub const FLUENTD_CANNOT: &str = "the official images of Fluentd have no plugin for loki and otlp: write sidecar.fluentBit or sidecar.otelCollector, which have both";
+
+/// A shipper that we know how to set up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shipper<'a> {
+    /// `tail`
+    Tail,
+    /// `fluentBit`
+    FluentBit(&'a Engine),
+    /// `fluentd`
+    Fluentd(&'a Engine),
+    /// `otelCollector`
+    OtelCollector(&'a Engine),
+}
+
+impl<'a> Shipper<'a> {
+    /// The shipper that a spec asks for, if it is not a container of the user's own. No sidecar at all means `tail`.
+    #[must_use]
+    pub fn of(spec: &'a LogSidecarSpec) -> Option<Self> {
+        let Some(sidecar) = &spec.sidecar else { return Some(Self::Tail) };
+        let fluent_bit = sidecar.fluent_bit.as_ref().map(Self::FluentBit);
+        let fluentd = sidecar.fluentd.as_ref().map(Self::Fluentd);
+        let otel_collector = sidecar.otel_collector.as_ref().map(Self::OtelCollector);
+        sidecar.tail.as_ref().map(|_| Self::Tail).or(fluent_bit).or(fluentd).or(otel_collector)
+    }
+
+    /// The image that it runs by default.
+    #[must_use]
+    pub fn image(self, spec: &LogSidecarSpec, images: &Images) -> String {
+        match self {
+            Self::Tail => images.tail.clone(),
+            Self::FluentBit(_) => images.fluent_bit.clone(),
+            Self::Fluentd(_) => fluentd::image(&outputs(spec), images),
+            Self::OtelCollector(_) => images.otel_collector.clone(),
+        }
+    }
+
+    /// Its field in `sidecar`.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Tail => "tail",
+            Self::FluentBit(_) => "fluentBit",
+            Self::Fluentd(_) => "fluentd",
+            Self::OtelCollector(_) => "otelCollector",
+        }
+    }
+}
+
 /// What a shipper has to do, with all paths as the sidecar sees them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pipeline {
-    /// Absolute shell patterns of the files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline<'a> {
+    /// Where lines come from, one for each entry of `logs`.
+    pub sources: Vec<Source<'a>>,
+    /// Where all of them go: at least one.
+    pub outputs: Vec<Output>,
+    /// How much may wait on the disk, in bytes.
+    pub buffer: u64,
+    /// The longest line, in bytes.
+    pub max_line: u64,
+    /// The port for the kubelet's question whether it is alive.
+    pub port: u16,
+}
+
+/// Files of one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source<'a> {
+    /// The name of the entry of `logs`.
+    pub name: &'a str,
+    /// Absolute shell patterns.
     pub files: Vec<String>,
+    /// How lines become fields.
+    pub parser: Option<&'a Parser>,
+    /// Which lines belong together.
+    pub multiline: Option<&'a Multiline>,
+}
+
+impl<'a> Source<'a> {
+    /// The files of an entry of `logs`.
+    #[must_use]
+    pub fn of(log: &'a Log) -> Self {
+        let directory = log.sidecar_directory.as_deref().unwrap_or(&log.directory);
+        let files = log.files.iter().map(|file| format!("{directory}/{file}")).collect();
+        Self { name: &log.name, files, parser: log.parser.as_ref(), multiline: log.multiline.as_ref() }
+    }
+}
+
+/// The outputs of a spec: standard output where it names none.
+#[must_use]
+pub fn outputs(spec: &LogSidecarSpec) -> Vec<Output> {
+    if spec.outputs.is_empty() {
+        return vec![Output { name: "stdout".to_owned(), stdout: Some(Stdout {}), ..Output::default() }];
+    }
+    spec.outputs.clone()
+}
+
+/// A pipeline cannot be written for a shipper.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It cannot send there.
+    #[error("{0}")]
+    Output(String),
+    /// It does not understand an expression.
+    #[error("{field}: {problem}")]
+    Expression {
+        /// The field of the spec.
+        field: String,
+        /// What is wrong with it, in the dialect of the shipper.
+        problem: String,
+    },
+    /// A field has a value that no shipper, or not this one, can use.
+    #[error("{field}: {problem}")]
+    Field {
+        /// The field of the spec.
+        field: String,
+        /// What to write instead.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// An output that the shipper has no plugin for. The schema refuses it with the same words.
+    #[must_use]
+    pub fn cannot(output: &Output, why: &str) -> Self {
+        Self::Output(format!("outputs[{}].{}: {why}", output.name, output.destination().field()))
+    }
 }
 
 /// The images of shippers: configuration of whoever runs the controller, because clusters have mirrors.
@@ -16,11 +156,25 @@ pub struct Pipeline {
 pub struct Images {
     /// An image with busybox' `sh` and `tail`.
     pub tail: String,
+    /// Fluent Bit 5.1 or later.
+    pub fluent_bit: String,
+    /// Fluentd 1.18 or later with its core plugins.
+    pub fluentd: String,
+    /// Fluentd with one more plugin, whose name stands in place of `{plugin}`: `elasticsearch8`, `opensearch`, `s3`, `kafka2`.
+    pub fluentd_plugin: String,
+    /// The OpenTelemetry Collector in its distribution `contrib`.
+    pub otel_collector: String,
 }
 
 impl Default for Images {
     fn default() -> Self {
-        Self { tail: "busybox:1.37.0".to_owned() }
+        Self {
+            tail: "busybox:1.37.0".to_owned(),
+            fluent_bit: "fluent/fluent-bit:5.1.1".to_owned(),
+            fluentd: "fluent/fluentd:v1.19.3-debian-1.0".to_owned(),
+            fluentd_plugin: "fluent/fluentd-kubernetes-daemonset:v1.19.3-debian-{plugin}-1.1".to_owned(),
+            otel_collector: "otel/opentelemetry-collector-contrib:0.159.0".to_owned(),
+        }
     }
 }
 
@@ -28,4 +182,66 @@ impl Default for Images {
 #[must_use]
 pub fn literal(text: &str) -> Value {
     Value::String(text.replace("$(", "$$("))
+}
+
+/// Whether a destination is spoken to in TLS: by its URL, or because `tls` is there.
+#[must_use]
+pub fn is_encrypted(destination: Destination<'_>) -> bool {
+    match destination {
+        Destination::Stdout => false,
+        Destination::Forward(_) | Destination::Kafka(_) => destination.tls().is_some(),
+        Destination::S3(s3) => s3.endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("https:")),
+        Destination::Loki(loki) => loki.url.starts_with("https:"),
+        Destination::Otlp(otlp) => otlp.url.starts_with("https:"),
+        Destination::Http(http) => http.url.starts_with("https:"),
+        Destination::Elasticsearch(search) | Destination::OpenSearch(search) => search.url.starts_with("https:"),
+    }
+}
+
+/// The parts of a URL that the schema has accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Url<'a> {
+    /// Whether it is `https`.
+    pub encrypted: bool,
+    /// The host, without the brackets of an IPv6 address.
+    pub host: &'a str,
+    /// The port; that of the scheme where none is written.
+    pub port: u16,
+    /// The path with its query, without a trailing `/`: empty, or begins with `/`.
+    pub path: &'a str,
+}
+
+impl<'a> Url<'a> {
+    /// Takes a URL apart.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let encrypted = scheme == "https";
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
+            _ => (authority, None),
+        };
+        let port = port.unwrap_or(if encrypted { 443 } else { 80 });
+        Self { encrypted, host: host.trim_start_matches('[').trim_end_matches(']'), port, path: path.trim_end_matches('/') }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let url = |encrypted, host, port, path| Url { encrypted, host, port, path };
+        for (text, expected) in [
+            ("http://loki:3100", url(false, "loki", 3100, "")),
+            ("https://a.b-c.d/x/y/", url(true, "a.b-c.d", 443, "/x/y")),
+            ("http://[fd00::1]:99/x?y=1", url(false, "fd00::1", 99, "/x?y=1")),
+            ("http://[fd00::1]", url(false, "fd00::1", 80, "")),
+            ("https://h?q=/", url(true, "h", 443, "?q=")),
+        ] {
+            assert_eq!(Url::of(text), expected, "{text}");
+        }
+    }
 }

@@ -96,6 +96,8 @@ pub(crate) const fn class(reason: Reason) -> Class {
         | Reason::MountPathTaken
         | Reason::EnvNotFound
         | Reason::PortTaken
+        | Reason::OutputNotSupported
+        | Reason::ConfigInvalid
         | Reason::Blocked
         | Reason::ManagedByController
         | Reason::ServerTooOld

@@ -63,6 +63,10 @@ pub enum Reason {
     EnvNotFound,
     /// Another container of the pod uses the port already.
     PortTaken,
+    /// The shipper cannot send to one of the outputs.
+    OutputNotSupported,
+    /// The shipper could not read its config.
+    ConfigInvalid,
     /// The new pods would be refused or could not start: nothing was written.
     Blocked,
     /// Another controller renders this workload and would revert every change.
@@ -132,6 +136,8 @@ impl Reason {
             Self::MountPathTaken => "MountPathTaken",
             Self::EnvNotFound => "EnvNotFound",
             Self::PortTaken => "PortTaken",
+            Self::OutputNotSupported => "OutputNotSupported",
+            Self::ConfigInvalid => "ConfigInvalid",
             Self::Blocked => "Blocked",
             Self::ManagedByController => "ManagedByController",
             Self::ServerTooOld => "ServerTooOld",

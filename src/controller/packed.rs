@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde_json::{Value, json};
 
-use crate::shipper::{Images, Pipeline, tail};
+use crate::shipper::{Images, tail};
 
 /// What is in most templates: what we put in, and what the API server fills in. With it, a template of 5 KiB takes less than 1.
 static COMMON: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let ours = tail::container(&Pipeline { files: vec!["/var/log/app/*.log".to_owned()] }, &Images::default());
+    let ours = tail::container(&["/var/log/app/*.log".to_owned()], &Images::default());
     let probe = json!({"httpGet": {"path": "/", "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3});
     let template = json!({
         "metadata": {"labels": {"app.kubernetes.io/name": ""}, "annotations": {}},
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_smaller() {
         let container = json!({"name": "ship", "image": "busybox", "env": [{"name": "ÄÖ", "value": "\u{1f600}\n\""}]});
-        let mut spec = tail::container(&Pipeline { files: vec!["/l/*.log".into()] }, &Images::default());
+        let mut spec = tail::container(&["/l/*.log".to_owned()], &Images::default());
         spec.extend([("name".to_owned(), "ship".into())]);
         for value in
             [Value::Null, json!({}), container.clone(), json!({"spec": {"containers": [container], "initContainers": [spec]}})]

@@ -19,8 +19,7 @@ use serde_json::json;
 use super::{apply::TIMEOUT, cache::Sidecar};
 use crate::{
     api::{LogSidecarSpec, PartialContainer, SIDECAR_LABEL},
-    plan::shipper_of,
-    shipper::Images,
+    shipper::{Images, Shipper},
 };
 
 /// How many revisions of a `LogSidecar` are kept.
@@ -90,13 +89,14 @@ pub(super) async fn get(client: &Client, sidecar: &Sidecar, revision: &str) -> R
 fn snapshot(sidecar: &Sidecar, spec: &LogSidecarSpec, images: &Images) -> ControllerRevision {
     let mut spec = spec.clone();
     // The default of today may be another tomorrow.
-    if shipper_of(&spec).is_some() {
+    if let Some(shipper) = Shipper::of(&spec) {
+        let (is_tail, image) = (shipper == Shipper::Tail, shipper.image(&spec, images));
         let written = spec.sidecar.get_or_insert_default();
-        if written.container.is_none() {
+        if is_tail {
             written.tail.get_or_insert_default();
         }
         let PartialContainer(container) = written.container.get_or_insert_with(|| PartialContainer(serde_json::Map::new()));
-        container.entry("image").or_insert_with(|| images.tail.clone().into());
+        container.entry("image").or_insert_with(|| image.into());
     }
     ControllerRevision {
         metadata: ObjectMeta {

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::{Key, Refusal, Warning, key, port, user, volume};
+use super::{Key, Refusal, Warning, key, port, shipping, user, volume};
 use crate::{
-    api::{Log, LogSidecarSpec, PartialContainer, Placement, Reason, Sidecar, Tail},
+    api::{Log, LogSidecarSpec, PartialContainer, Placement, Reason, Sidecar},
     kind::Kind,
     merge,
-    shipper::{Images, Pipeline, tail},
+    shipper::{Images, Shipper},
 };
 
 /// The version of everything in this file that decides about bytes; see [`super::ledger::Entry::renderer`].
@@ -43,18 +43,9 @@ pub(super) fn container_key(name: &str, spec: &LogSidecarSpec) -> Key {
     }
 }
 
-/// The shipper that a spec asks for, if it is not a container of the user's own. No sidecar at all means `tail`.
-#[must_use]
-pub fn shipper(spec: &LogSidecarSpec) -> Option<Tail> {
-    match &spec.sidecar {
-        None => Some(Tail {}),
-        Some(sidecar) => sidecar.tail.clone(),
-    }
-}
-
 /// A default that depends on the spec alone, so that no server upgrade ever changes a template.
 fn placement(spec: &LogSidecarSpec) -> Placement {
-    let default = if shipper(spec).is_some() { Placement::Native } else { Placement::Container };
+    let default = if Shipper::of(spec).is_some() { Placement::Native } else { Placement::Container };
     spec.sidecar.as_ref().and_then(|sidecar| sidecar.placement).unwrap_or(default)
 }
 
@@ -125,19 +116,25 @@ pub(super) fn items(
         warnings.extend(route.warnings);
         add_mount(&mut mounts, route.sidecar_mount, log)?;
         env.extend(route.env);
-        if !writers.contains(&writer) {
-            writers.push(writer);
-        }
+        writers.push(writer);
     }
-    let mut container = match shipper(spec) {
-        Some(Tail {}) => {
-            let writers: Vec<&str> = writers.iter().map(String::as_str).collect();
-            let (context, advice) = user::security_context(&pod, &writers);
+    let mut container = match Shipper::of(spec) {
+        Some(shipper) => {
+            let (context, advice) = user::security_context(&pod, &distinct(&writers), shipper != Shipper::Tail);
             warnings.extend(advice);
-            let mut ours = tail::container(&pipeline(spec), setting.images);
-            ours.insert("securityContext".to_owned(), context);
             mounts.iter_mut().for_each(|mount| drop(mount.insert("readOnly".to_owned(), true.into())));
-            merge::overlay(ours, &written(sidecar))
+            let mut parts =
+                shipping::parts(&pod, (name, spec), container_name(&key), &writers, (shipper, setting.images), &free)?;
+            parts.container.insert("securityContext".to_owned(), context);
+            for (key, volume) in parts.volumes {
+                key.put(&mut pod, volume.clone());
+                items.push((key, volume));
+            }
+            uses.extend(parts.uses);
+            for mount in parts.mounts {
+                add_own_mount(&mut mounts, mount)?;
+            }
+            merge::overlay(parts.container, &written(sidecar))
         }
         None => written(sidecar),
     };
@@ -163,9 +160,26 @@ fn written(sidecar: Option<&Sidecar>) -> Map<String, Value> {
     sidecar.and_then(|sidecar| sidecar.container.clone()).map(|PartialContainer(map)| map).unwrap_or_default()
 }
 
-fn pipeline(spec: &LogSidecarSpec) -> Pipeline {
-    let files = spec.logs.iter().flat_map(|log| log.files.iter().map(move |file| (volume::sidecar_directory(log), file)));
-    Pipeline { files: files.map(|(directory, file)| format!("{directory}/{file}")).collect() }
+/// Each once, in their order.
+fn distinct(writers: &[String]) -> Vec<&str> {
+    let mut distinct = Vec::new();
+    for writer in writers {
+        if !distinct.contains(&writer.as_str()) {
+            distinct.push(writer.as_str());
+        }
+    }
+    distinct
+}
+
+/// A mount of the shipper's own, which no log directory may be in the way of.
+fn add_own_mount(mounts: &mut Vec<Map<String, Value>>, mount: Map<String, Value>) -> Result<(), Refusal> {
+    if mounts.iter().any(|other| other.get("mountPath") == mount.get("mountPath")) {
+        let path = mount.get("mountPath").and_then(Value::as_str).unwrap_or_default();
+        let message = format!("the shipper keeps files of its own at {path}: write another logs[].sidecarDirectory");
+        return Err(Refusal::new(Reason::MountPathTaken, message));
+    }
+    mounts.push(mount);
+    Ok(())
 }
 
 /// Two entries may share one mount; two volumes cannot share one path.

@@ -9,8 +9,8 @@ use super::{Warning, key};
 /// The shipper gets the effective user and group of the application, because log files are often readable by their owner
 /// alone. Where the template does not set a user, the image decides and may run the application as anybody: then the
 /// shipper runs as its own image does, which is root, with the one capability that reads other users' files (which level
-/// `baseline` allows), unless the pod forbids root.
-pub(super) fn security_context(pod: &Value, writers: &[&str]) -> (Value, Vec<Warning>) {
+/// `baseline` allows), unless the pod forbids root. Where not all images of the shipper run as root, it has to be `said`.
+pub(super) fn security_context(pod: &Value, writers: &[&str], said: bool) -> (Value, Vec<Warning>) {
     let mut context = json!({
         "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"]},
@@ -56,6 +56,9 @@ pub(super) fn security_context(pod: &Value, writers: &[&str]) -> (Value, Vec<War
         }
         None => {
             context["capabilities"]["add"] = json!(["DAC_OVERRIDE"]);
+            if said {
+                context["runAsUser"] = 0.into();
+            }
         }
     }
     (context, warnings)
@@ -74,7 +77,7 @@ mod tests {
 
     fn context(pod: &Value, container: &Value) -> (Value, usize) {
         let pod = json!({"spec": {"securityContext": pod, "containers": [{"name": "app", "securityContext": container}]}});
-        let (context, warnings) = security_context(&pod, &["app"]);
+        let (context, warnings) = security_context(&pod, &["app"], false);
         let user = json!({"user": context["runAsUser"], "group": context["runAsGroup"], "nonRoot": context["runAsNonRoot"],
             "add": context["capabilities"]["add"]});
         (user, warnings.len())

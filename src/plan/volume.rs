@@ -199,7 +199,7 @@ fn mount_of(volume: &str, path: &str) -> Map<String, Value> {
     Map::from_iter([("name".to_owned(), volume.into()), ("mountPath".to_owned(), path.into())])
 }
 
-fn source(name: &str, wanted: &LogVolume) -> Value {
+pub(super) fn source(name: &str, wanted: &LogVolume) -> Value {
     match &wanted.persistent_volume_claim {
         Some(claim) => json!({"name": name, "persistentVolumeClaim": claim}),
         None => json!({"name": name, "emptyDir": wanted.empty_dir.clone().unwrap_or_default()}),

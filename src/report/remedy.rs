@@ -25,6 +25,8 @@ pub const fn remedy(reason: Reason) -> &'static str {
         | Reason::MountPathTaken
         | Reason::EnvNotFound
         | Reason::PortTaken
+        | Reason::OutputNotSupported
+        | Reason::ConfigInvalid
         | Reason::Blocked
         | Reason::ManagedByController
         | Reason::LedgerUnreadable

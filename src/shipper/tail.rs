@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::{Images, Pipeline, literal};
+use super::{Images, literal};
 
 /// The program without its comments, which would be in every pod template.
 static SCRIPT: LazyLock<String> = LazyLock::new(|| {
@@ -19,8 +19,8 @@ static SCRIPT: LazyLock<String> = LazyLock::new(|| {
 /// Requests are what was measured (busybox at 1 line/s: 4 MiB for shell, tail, tr and awk of one file) with some room.
 /// There is no CPU limit: throttling would only delay lines.
 #[must_use]
-pub fn container(pipeline: &Pipeline, images: &Images) -> Map<String, Value> {
-    let files: Vec<Value> = pipeline.files.iter().map(|file| literal(file)).collect();
+pub fn container(files: &[String], images: &Images) -> Map<String, Value> {
+    let files: Vec<Value> = files.iter().map(|file| literal(file)).collect();
     let container = json!({
         "image": images.tail,
         "command": ["sh", "-c", *SCRIPT, "tail"],
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn patterns_are_arguments_that_the_kubelet_does_not_expand() {
-        let pipeline = Pipeline { files: vec!["/l/$(HOME)*.log".into(), "/l/$X".into()] };
-        assert_eq!(container(&pipeline, &Images::default())["args"], json!(["/l/$$(HOME)*.log", "/l/$X"]));
+        let files = ["/l/$(HOME)*.log".to_owned(), "/l/$X".to_owned()];
+        assert_eq!(container(&files, &Images::default())["args"], json!(["/l/$$(HOME)*.log", "/l/$X"]));
     }
 }

@@ -1,0 +1,78 @@
+//! The ConfigMap with a shipper's config: immutable, and named by what is in it, so that another config is another name and rolls
+//! out like any other change, the same config never does, and a rollout that is undone finds the config that it had.
+
+use serde_json::{Value, json};
+
+use super::{Refusal, normal::fingerprint};
+use crate::{
+    api::{LogSidecarSpec, Reason, SIDECAR_LABEL},
+    shipper::{
+        Error, Images, Shipper,
+        engine::{self, Config},
+    },
+};
+
+/// A ConfigMap that the sidecar of a `LogSidecar` mounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigMap {
+    /// Its name: that of the `LogSidecar` and a digest of its content.
+    pub name: String,
+    /// The name of the `LogSidecar`.
+    pub sidecar: String,
+    /// The one file in it.
+    pub config: Config,
+}
+
+impl ConfigMap {
+    /// The ConfigMap that a `LogSidecar` needs; nothing if it needs none.
+    pub fn of(sidecar: &str, spec: &LogSidecarSpec, images: &Images) -> Result<Option<Self>, Refusal> {
+        match Shipper::of(spec) {
+            None | Some(Shipper::Tail) => Ok(None),
+            Some(shipper) => {
+                let parts = engine::parts(shipper, spec, images).map_err(|error| refusal(&error))?;
+                Ok(parts.config.map(|config| Self::new(sidecar, config)))
+            }
+        }
+    }
+
+    pub(super) fn new(sidecar: &str, config: Config) -> Self {
+        let digest = fingerprint(&json!([config.file, config.text]));
+        Self { name: format!("{sidecar}-{}", &digest[..10]), sidecar: sidecar.to_owned(), config }
+    }
+
+    /// The object.
+    #[must_use]
+    pub fn manifest(&self, namespace: Option<&str>) -> Value {
+        let mut object = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self.name, "labels": {SIDECAR_LABEL: self.sidecar}},
+            "immutable": true,
+            "data": {self.config.file: self.config.text},
+        });
+        if let Some(namespace) = namespace {
+            object["metadata"]["namespace"] = namespace.into();
+        }
+        object
+    }
+
+    /// Whether an object is one that was made here: it is labelled so, and its name is that of its content.
+    #[must_use]
+    pub fn is_ours(object: &Value) -> bool {
+        let Some(sidecar) = object["metadata"]["labels"][SIDECAR_LABEL].as_str() else { return false };
+        let Some(data) = object["data"].as_object().filter(|data| data.len() == 1) else { return false };
+        object["kind"] == "ConfigMap"
+            && data.iter().any(|(file, text)| {
+                let digest = fingerprint(&json!([file, text]));
+                object["metadata"]["name"] == format!("{sidecar}-{}", &digest[..10])
+            })
+    }
+}
+
+pub(super) fn refusal(error: &Error) -> Refusal {
+    let reason = match error {
+        Error::Output(_) => Reason::OutputNotSupported,
+        Error::Expression { .. } | Error::Field { .. } => Reason::ConfigInvalid,
+    };
+    Refusal::new(reason, error.to_string())
+}

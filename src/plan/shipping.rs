@@ -1,0 +1,130 @@
+//! What a shipper needs in the pod: its container, and volumes for its config, its state and its certificates.
+
+use serde_json::{Map, Value, json};
+
+use super::{ConfigMap, Key, Refusal, config::refusal, normal, normal::fingerprint, volume};
+use crate::{
+    api::{Engine, LogSidecarSpec, LogVolume, Reason},
+    shipper::{
+        Images, Shipper, Source, engine,
+        engine::{CONFIG, Parts as EngineParts, STATE, TLS},
+        tail,
+    },
+};
+
+/// The parts.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The container without name, mounts and security context.
+    pub container: Map<String, Value>,
+    pub volumes: Vec<(Key, Value)>,
+    /// Volumes of others.
+    pub uses: Vec<Key>,
+    pub mounts: Vec<Map<String, Value>>,
+}
+
+/// Makes them, for a sidecar `container` whose `logs` are written by `writers`, one for each entry.
+pub(super) fn parts(
+    pod: &Value,
+    (name, spec): (&str, &LogSidecarSpec),
+    container: &str,
+    writers: &[String],
+    (shipper, images): (Shipper<'_>, &Images),
+    free: &impl Fn(&Key) -> bool,
+) -> Result<Parts, Refusal> {
+    let engine = match shipper {
+        Shipper::Tail => {
+            let files = spec.logs.iter().flat_map(|log| Source::of(log).files).collect::<Vec<_>>();
+            return Ok(Parts {
+                container: tail::container(&files, images),
+                volumes: Vec::new(),
+                uses: Vec::new(),
+                mounts: Vec::new(),
+            });
+        }
+        Shipper::FluentBit(engine) | Shipper::Fluentd(engine) | Shipper::OtelCollector(engine) => engine,
+    };
+    let EngineParts { container: mut ours, mut env, config, own, certificates } =
+        engine::parts(shipper, spec, images).map_err(|error| refusal(&error))?;
+    env.extend(engine::writers(spec.logs.iter().map(|log| log.name.as_str()).zip(writers.iter().map(String::as_str))));
+    ours.insert("env".to_owned(), env.into());
+    let mut parts = Parts { container: ours, volumes: Vec::new(), uses: Vec::new(), mounts: Vec::new() };
+    let source = match (config.map(|config| ConfigMap::new(name, config)), own) {
+        (Some(made), _) => Some(json!({"name": made.name})),
+        (None, own) => own.map(|(name, key, file)| json!({"name": name, "items": [{"key": key, "path": file}]})),
+    };
+    if let Some(source) = source {
+        let volume = own_name(container, "config");
+        parts.add(pod, free, json!({"name": volume, "configMap": source}))?;
+        parts.mounts.push(mount(&volume, CONFIG, true));
+    }
+    parts.state(pod, free, container, engine)?;
+    for (secret, keys) in certificates {
+        let volume = own_name(container, &format!("tls-{}", &fingerprint(&json!(secret))[..8]));
+        let items: Vec<Value> = keys.iter().map(|key| json!({"key": key, "path": key})).collect();
+        parts.add(pod, free, json!({"name": volume, "secret": {"secretName": secret, "items": items}}))?;
+        parts.mounts.push(mount(&volume, &format!("{TLS}/{secret}"), true));
+    }
+    Ok(parts)
+}
+
+impl Parts {
+    /// A volume of our own, under a name that nobody has.
+    fn add(&mut self, pod: &Value, free: &impl Fn(&Key) -> bool, volume: Value) -> Result<(), Refusal> {
+        let name = volume["name"].as_str().unwrap_or_default().to_owned();
+        let key = Key::Volume(name.clone());
+        if key.get(pod).is_some() && !free(&key) {
+            let message = format!("the pod already has a volume {name}: write another sidecar.container.name");
+            return Err(Refusal::new(Reason::VolumeNameTaken, message));
+        }
+        self.volumes.push((key, volume));
+        Ok(())
+    }
+
+    fn state(&mut self, pod: &Value, free: &impl Fn(&Key) -> bool, container: &str, engine: &Engine) -> Result<(), Refusal> {
+        let wanted = engine.state.clone().unwrap_or_default();
+        let LogVolume { name, sub_path, existing, .. } = &wanted;
+        let name = match (existing, name) {
+            (Some(existing), _) => existing.name.clone(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => own_name(container, "state"),
+        };
+        let mut mount = mount(&name, STATE, false);
+        mount.extend(sub_path.iter().map(|path| ("subPath".to_owned(), path.as_str().into())));
+        self.mounts.push(mount);
+        let key = Key::Volume(name.clone());
+        if existing.is_some() {
+            if key.get(pod).is_none() {
+                let message = format!("the pod has no volume {name}: correct state.existing of the shipper, or leave it out");
+                return Err(Refusal::new(Reason::VolumeNotFound, message));
+            }
+            self.uses.push(key);
+            return Ok(());
+        }
+        let volume = volume::source(&name, &wanted);
+        let same = key.get(pod).is_some_and(|found| normal(&key, found) == normal(&key, &volume));
+        if same && !free(&key) && wanted.name.is_some() {
+            self.uses.push(key);
+            return Ok(());
+        }
+        self.add(pod, free, volume)
+    }
+}
+
+/// The name of a volume that belongs to the sidecar alone.
+fn own_name(container: &str, what: &str) -> String {
+    let name = format!("{container}-{what}");
+    if name.len() <= 63 {
+        return name;
+    }
+    let kept: String = container.chars().take(63 - what.len() - 10).collect();
+    format!("{}-{}-{what}", kept.trim_end_matches('-'), &fingerprint(&json!(container))[..8])
+}
+
+fn mount(volume: &str, path: &str, read_only: bool) -> Map<String, Value> {
+    let mut mount = Map::from_iter([("name".to_owned(), volume.into()), ("mountPath".to_owned(), path.into())]);
+    if read_only {
+        mount.insert("readOnly".to_owned(), true.into());
+    }
+    mount
+}
