@@ -3,12 +3,14 @@
 //! no failure. The same file under the name `kubectl-logsidecar` is a plugin of kubectl.
 
 mod cluster;
+mod configs;
 mod explain;
 mod files;
 mod inject;
 mod plan;
 mod plugin;
 mod policy;
+mod render;
 mod status;
 mod validate;
 
@@ -68,6 +70,11 @@ enum Command {
     /// Print an admission policy for each LogSidecar in files: new workloads are created with their sidecar in them.
     #[command(after_help = "Example:\n  logsidecar policy -f logsidecar.yaml | kubectl apply -f -")]
     Policy(policy::Options),
+    /// Print the native config of the shipper of each LogSidecar in files.
+    #[command(
+        after_help = "Example:\n  logsidecar render -f logsidecar.yaml > fluent-bit.yaml && fluent-bit --dry-run -c fluent-bit.yaml"
+    )]
+    Render(render::Options),
     /// Print the CustomResourceDefinition.
     #[command(after_help = "Example:\n  logsidecar crd | kubectl apply -f -")]
     Crd,
@@ -160,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Uninject(files) => carry_out(Verb::Uninject, Input::read(&files), &Images::default()),
         Command::Validate(files) => carry_out(Verb::Validate, Input::read(&files), &Images::default()),
         Command::Policy(options) => policy::policy(options).and_then(|text| print(&text)),
+        Command::Render(options) => render::render(&options).and_then(|text| print(&text)),
         Command::Crd => serde_json::to_value(api::definition())
             .map_err(|error| Failure::Output(error.into()))
             .and_then(|crd| print(&manifest::write(&crd))),
@@ -195,7 +203,7 @@ impl Verb {
         match self {
             Self::Inject => inject::inject(input, images),
             Self::Uninject => inject::uninject(input),
-            Self::Validate => Ok(validate::validate(&input)),
+            Self::Validate => validate::validate(&input, images),
         }
     }
 }

@@ -11,6 +11,7 @@ mod admission;
 mod apply;
 mod cache;
 mod canary;
+mod configs;
 pub(crate) mod connection;
 mod context;
 mod events;
@@ -40,7 +41,7 @@ use std::{
 
 use clap::Args;
 use futures::FutureExt;
-use k8s_openapi::apimachinery::pkg::version::Info;
+use k8s_openapi::{apimachinery::pkg::version::Info, jiff::SignedDuration};
 use kube::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -68,6 +69,9 @@ pub struct Options {
     /// Where /livez and /readyz are served.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     health_address: SocketAddr,
+    /// How often ConfigMaps of shippers are looked for that nothing refers to any more.
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration)]
+    sweep: Duration,
     /// The form of the log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -78,6 +82,12 @@ pub struct Options {
     images: ImageOptions,
     #[command(flatten)]
     kinds: KindOptions,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().map_err(|error| error.to_string())?;
+    let parsed = Duration::try_from(parsed).ok().filter(|duration| !duration.is_zero());
+    parsed.ok_or_else(|| "write a duration such as 10m".to_owned())
 }
 
 /// Why the controller ended.
@@ -105,7 +115,7 @@ pub fn run(options: Options) -> Result<(), Error> {
 }
 
 async fn start(options: Options) -> Result<(), Error> {
-    let Options { concurrency, namespace, health_address, log_format: _, log_level: _, images, kinds } = options;
+    let Options { concurrency, namespace, health_address, sweep, log_format: _, log_level: _, images, kinds } = options;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
     let client = Client::try_default().await.map_err(Error::Config)?;
@@ -120,7 +130,7 @@ async fn start(options: Options) -> Result<(), Error> {
     let context = Arc::new(Context::new(client, namespace, kinds.into(), images.into(), native_sidecars));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), native_sidecars, "started");
 
-    let mut tasks = begin(&context, concurrency);
+    let mut tasks = begin(&context, concurrency, sweep);
     let result = tokio::select! {
         () = &mut asked_to_stop => Ok(()),
         result = health::serve(context.clone(), health_address) => Err(match result {
@@ -134,7 +144,7 @@ async fn start(options: Options) -> Result<(), Error> {
 }
 
 /// Starts what runs until the end.
-fn begin(context: &Arc<Context>, concurrency: u8) -> JoinSet<()> {
+fn begin(context: &Arc<Context>, concurrency: u8, sweep: Duration) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for kind in context.kinds.in_cluster() {
         let context = context.clone();
@@ -146,6 +156,8 @@ fn begin(context: &Arc<Context>, concurrency: u8) -> JoinSet<()> {
         tasks.spawn(work_on_workloads(context.clone()));
     }
     tasks.spawn(work_on_sidecars(context.clone()));
+    let sweeping = context.clone();
+    tasks.spawn(async move { configs::sweep_for_ever(&sweeping, sweep).await });
     tasks
 }
 

@@ -13,6 +13,7 @@ use crate::{
     api::LogSidecar,
     kind::{Kind, Kinds},
     manifest::{self, Document},
+    plan::ConfigMap,
     validate,
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Input {
     pub sidecars: Vec<(Place, LogSidecar)>,
     /// The objects with a pod template.
     pub workloads: Vec<(Place, Kind)>,
+    /// The ConfigMaps that `inject` has made earlier.
+    pub configs: Vec<Place>,
     pub kinds: Kinds,
     namespace: String,
 }
@@ -45,7 +48,14 @@ impl Input {
 
     /// Checks documents that have been read already.
     pub fn of(documents: Vec<Document>, namespace: &str, kinds: Kinds) -> Result<Self, Failure> {
-        let mut input = Self { documents, sidecars: Vec::new(), workloads: Vec::new(), kinds, namespace: namespace.to_owned() };
+        let mut input = Self {
+            documents,
+            sidecars: Vec::new(),
+            workloads: Vec::new(),
+            configs: Vec::new(),
+            kinds,
+            namespace: namespace.to_owned(),
+        };
         let mut problems = Vec::new();
         for document in 0..input.documents.len() {
             input.sort_in(&Place { document, pointer: String::new() }, &mut problems);
@@ -118,6 +128,9 @@ impl Input {
             self.workloads.push((place.clone(), kind));
             found
         } else {
+            if ConfigMap::is_ours(object) {
+                self.configs.push(place.clone());
+            }
             Vec::new()
         };
         problems.extend(

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
+    configs::Configs,
     files::{Input, Place},
     warn,
 };
@@ -14,7 +15,7 @@ use crate::{
     kind::Kind,
     manifest,
     plan::{
-        self, Before, Claim, Effect, Evidence, Ledger, Owned, Plan, Setting, Stance, Subject,
+        self, Before, Claim, ConfigMap, Effect, Evidence, Ledger, Owned, Plan, Setting, Stance, Subject,
         claim::{Known, Labelled, Phase, claims, matches},
         ledger::{Origin, ParseLedgerError},
         object::{embed, ledger_text},
@@ -26,10 +27,13 @@ use crate::{
 pub(super) fn inject(mut input: Input, images: &Images) -> Result<String, Failure> {
     let mut problems = Vec::new();
     let mut used = BTreeSet::new();
-    let mut changed = Changed::default();
+    let (mut changed, mut configs) = (Changed::default(), Configs::default());
     for (place, kind) in &input.workloads {
         match injected(&input, place, *kind, images, &mut used) {
-            Ok(object) => changed.note(&input, place, object),
+            Ok((object, needed)) => {
+                configs.need(place, &object, &needed);
+                changed.note(&input, place, object);
+            }
             Err(found) => problems.extend(found),
         }
     }
@@ -44,9 +48,11 @@ pub(super) fn inject(mut input: Input, images: &Images) -> Result<String, Failur
             warn(&format!("{} matches no workload in these files", input.title(place, "")));
         }
     }
-    let left_out: Vec<Place> = input.sidecars.iter().map(|(place, _)| place.clone()).collect();
+    let sidecars = input.sidecars.iter().map(|(place, _)| place.clone());
+    let left_out: Vec<Place> = sidecars.chain(configs.outdated(&input)).collect();
     changed.carry_out(&mut input);
-    Ok(output(&mut input, &changed, &left_out))
+    configs.leave_out_present(&input);
+    Ok(output(&mut input, &changed, &configs, &left_out))
 }
 
 /// Takes out everything that the ledgers name.
@@ -88,7 +94,13 @@ pub(super) fn uninject(mut input: Input) -> Result<String, Failure> {
         return Err(Failure::Input(problems));
     }
     changed.carry_out(&mut input);
-    Ok(output(&mut input, &changed, &[]))
+    let workloads: Vec<String> = input.workloads.iter().map(|(place, _)| input.object(place).to_string()).collect();
+    let is_needed = |place: &&Place| {
+        let name = input.object(place)["metadata"]["name"].to_string();
+        workloads.iter().any(|workload| workload.contains(&name))
+    };
+    let left_out: Vec<Place> = input.configs.iter().filter(|place| !is_needed(place)).cloned().collect();
+    Ok(output(&mut input, &changed, &Configs::default(), &left_out))
 }
 
 fn injected(
@@ -97,7 +109,7 @@ fn injected(
     kind: Kind,
     images: &Images,
     used: &mut BTreeSet<(usize, String)>,
-) -> Result<Value, Vec<String>> {
+) -> Result<(Value, Vec<ConfigMap>), Vec<String>> {
     let object = input.object(place);
     let labels = labels(object);
     let name = object.pointer("/metadata/name").or_else(|| object.pointer("/metadata/generateName"));
@@ -130,10 +142,13 @@ fn injected(
         }
     }
     let plan = planned(input, place, kind, images, ledger.as_ref(), &claims);
-    let mut problems = Vec::new();
-    for verdict in &plan.verdicts {
+    let (mut problems, mut needed) = (Vec::new(), Vec::new());
+    for (verdict, claim) in plan.verdicts.iter().zip(&claims) {
         match &verdict.result {
             Ok(Effect::Applied(warnings)) => {
+                if let Stance::Apply(spec) = claim.stance {
+                    needed.extend(ConfigMap::of(claim.name, spec, images).ok().flatten());
+                }
                 for warning in warnings {
                     warn(&format!("{}: LogSidecar {}: {warning}", input.title(place, kind.template()), verdict.name));
                 }
@@ -152,7 +167,7 @@ fn injected(
     }
     let mut object = object.clone();
     embed(&mut object, kind, plan);
-    Ok(object)
+    Ok((object, needed))
 }
 
 fn planned(input: &Input, place: &Place, kind: Kind, images: &Images, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
@@ -205,9 +220,14 @@ impl Place {
 }
 
 /// All documents in their order: those that did not change as they were written, comments and all.
-fn output(input: &mut Input, changed: &Changed, left_out: &[Place]) -> String {
+fn output(input: &mut Input, changed: &Changed, configs: &Configs, left_out: &[Place]) -> String {
     let mut out = String::new();
     for (index, document) in input.documents.iter_mut().enumerate() {
+        for config in configs.before(index) {
+            out.push_str(if out.is_empty() || out.ends_with('\n') { "" } else { "\n" });
+            out.push_str(if out.is_empty() { "" } else { "---\n" });
+            out.push_str(&manifest::write(config));
+        }
         let gone: Vec<&str> =
             left_out.iter().filter(|place| place.document == index).map(|place| place.pointer.as_str()).collect();
         if gone.contains(&"") {

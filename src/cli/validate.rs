@@ -1,12 +1,22 @@
 //! `logsidecar validate`.
 
-use super::{files::Input, warn};
+use super::{Failure, files::Input, warn};
+use crate::{plan::ConfigMap, shipper::Images};
 
-/// Checks everything; prints one line for each object that was understood.
-pub(super) fn validate(input: &Input) -> String {
+/// Checks everything, the configs of shippers included; prints one line for each object that was understood.
+pub(super) fn validate(input: &Input, images: &Images) -> Result<String, Failure> {
+    let problems = input.sidecars.iter().filter_map(|(place, sidecar)| {
+        let name = sidecar.metadata.name.as_deref().unwrap_or_default();
+        let refusal = ConfigMap::of(name, &sidecar.spec, images).err()?;
+        Some(format!("{}: spec.{refusal}", input.title(place, "/spec")))
+    });
+    let problems: Vec<String> = problems.collect();
+    if !problems.is_empty() {
+        return Err(Failure::Input(problems));
+    }
     if input.sidecars.is_empty() && input.workloads.is_empty() {
         warn("neither a LogSidecar nor a workload in these files");
     }
     let places = input.sidecars.iter().map(|(place, _)| place).chain(input.workloads.iter().map(|(place, _)| place));
-    places.map(|place| format!("{}: valid\n", input.title(place, ""))).collect()
+    Ok(places.map(|place| format!("{}: valid\n", input.title(place, ""))).collect())
 }

@@ -14,6 +14,7 @@ use kube::{Api, Client, api::PartialObjectMeta};
 use super::{
     apply::TIMEOUT,
     cache::{Before, Cache, Sidecar, SidecarKey},
+    configs::Configs,
     events::Events,
     memory::{Contest, Contests, Memories, Memory},
     outcomes::Outcomes,
@@ -56,6 +57,7 @@ pub(super) struct Context {
     pub contests: Contests,
     pub rollouts: Rollouts,
     pub revisions: Revisions,
+    pub configs: Configs,
     pub neighbourhood: Neighbourhood,
     pub events: Events,
     /// The kinds whose first list is complete.
@@ -87,6 +89,7 @@ impl Context {
             contests: Contests::default(),
             rollouts: Rollouts::default(),
             revisions: Revisions::default(),
+            configs: Configs::default(),
             neighbourhood: Neighbourhood::default(),
             complete: Mutex::default(),
             is_complete: tokio::sync::watch::channel(false).0,

@@ -11,6 +11,7 @@ use super::{
     admission::Admission,
     apply::{self, Mode, apply},
     cache::Sidecar,
+    configs,
     context::Context,
     follow::poll,
     memory::{Contest, Memory, REFUSED_FOR},
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason},
-    plan::{self, Claim, Key, Ledger, Plan, Refusal, Subject, fingerprint},
+    plan::{self, Claim, ConfigMap, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, fingerprint},
 };
 
 /// Everything that one look at a workload knows.
@@ -89,7 +90,7 @@ impl Look<'_> {
     }
 
     async fn write(&self, template: &Value, plan: &Plan, state: String, contest: &str) -> Next {
-        match apply(&self.context.client, &self.workload, plan, Mode::Write).await {
+        match self.apply(plan).await {
             Ok(answer) => {
                 let writer = self.workload.last_writer.clone();
                 self.context.contests().entry(answer.uid.clone()).or_default().wrote(contest, writer);
@@ -102,6 +103,18 @@ impl Look<'_> {
                 self.failed(plan, error, state)
             }
         }
+    }
+
+    /// Writes the configs that the new template refers to, and then the template.
+    async fn apply(&self, plan: &Plan) -> Result<Workload, apply::Error> {
+        for (claim, verdict) in self.claims.iter().zip(&plan.verdicts) {
+            let (Stance::Apply(spec), Ok(Effect::Applied(_))) = (claim.stance, &verdict.result) else { continue };
+            let Some(sidecar) = self.known.iter().find(|sidecar| Some(sidecar.uid.as_str()) == claim.uid) else { continue };
+            if let Some(config) = ConfigMap::of(claim.name, spec, &self.context.images).ok().flatten() {
+                configs::ensure(self.context, sidecar, &config).await?;
+            }
+        }
+        apply(&self.context.client, &self.workload, plan, Mode::Write).await
     }
 
     /// Everything is as planned.
@@ -186,7 +199,7 @@ impl Look<'_> {
         if !matches!(rest.admit(template, &plan).await, Admission::Go) {
             return;
         }
-        match apply(&self.context.client, &self.workload, &plan, Mode::Write).await {
+        match rest.apply(&plan).await {
             Ok(answer) => drop(rest.written(&plan, answer)),
             Err(error) => tracing::debug!(workload = %self.workload.key, "without the newcomers: {error}"),
         }

@@ -6,17 +6,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use k8s_openapi::{
-    api::apps::v1::ControllerRevision,
-    apimachinery::pkg::{apis::meta::v1::OwnerReference, runtime::RawExtension},
-};
+use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, ObjectMeta, PostParams},
 };
 use serde_json::json;
 
-use super::{apply::TIMEOUT, cache::Sidecar};
+use super::{apply::TIMEOUT, cache::Sidecar, configs::owner};
 use crate::{
     api::{LogSidecarSpec, PartialContainer, SIDECAR_LABEL},
     shipper::{Images, Shipper},
@@ -102,14 +99,7 @@ fn snapshot(sidecar: &Sidecar, spec: &LogSidecarSpec, images: &Images) -> Contro
         metadata: ObjectMeta {
             name: Some(name(sidecar, &sidecar.revision)),
             labels: Some([(SIDECAR_LABEL.to_owned(), sidecar.key.name.clone())].into()),
-            owner_references: Some(vec![OwnerReference {
-                api_version: "logsidecar.dev/v1alpha1".to_owned(),
-                kind: "LogSidecar".to_owned(),
-                name: sidecar.key.name.clone(),
-                uid: sidecar.uid.clone(),
-                controller: Some(true),
-                block_owner_deletion: None,
-            }]),
+            owner_references: Some(vec![owner(sidecar)]),
             ..ObjectMeta::default()
         },
         revision: Some(sidecar.generation),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     apply::TIMEOUT,
     cache::{Sidecar, SidecarKey},
+    configs,
     context::Context,
     queue::Next,
     rollout,
@@ -149,6 +150,10 @@ async fn end(context: &Context, sidecar: &Sidecar) -> Result<Next, Error> {
         return Ok(Next::Backoff);
     }
     let Some(index) = sidecar.finalizers.iter().position(|name| name == FINALIZER) else { return Ok(Next::Await) };
+    if let Err(error) = configs::release(context, sidecar).await {
+        tracing::warn!(sidecar = %sidecar.key, "{error}");
+        return Ok(Next::Backoff);
+    }
     patch(context, sidecar, json!({"op": "remove", "path": format!("/metadata/finalizers/{index}")})).await?;
     tracing::info!(sidecar = %sidecar.key, "released");
     context.outcomes.forget(&sidecar.uid);

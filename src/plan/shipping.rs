@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigMap, Key, Refusal, config::refusal, normal, normal::fingerprint, volume};
+use super::{ConfigMap, Key, Refusal, config::refusal, key, normal, normal::fingerprint, volume};
 use crate::{
     api::{Engine, LogSidecarSpec, LogVolume, Reason},
     shipper::{
@@ -47,7 +47,8 @@ pub(super) fn parts(
     let EngineParts { container: mut ours, mut env, config, own, certificates } =
         engine::parts(shipper, spec, images).map_err(|error| refusal(&error))?;
     env.extend(engine::writers(spec.logs.iter().map(|log| log.name.as_str()).zip(writers.iter().map(String::as_str))));
-    ours.insert("env".to_owned(), env.into());
+    let always: Vec<Value> = key::list(&Value::Object(ours.clone()), "env").cloned().collect();
+    ours.insert("env".to_owned(), always.into_iter().chain(env).collect());
     let mut parts = Parts { container: ours, volumes: Vec::new(), uses: Vec::new(), mounts: Vec::new() };
     let source = match (config.map(|config| ConfigMap::new(name, config)), own) {
         (Some(made), _) => Some(json!({"name": made.name})),
