@@ -60,6 +60,15 @@ impl<'a> Shipper<'a> {
         }
     }
 
+    /// Its settings, if it has any.
+    #[must_use]
+    pub const fn engine(self) -> Option<&'a Engine> {
+        match self {
+            Self::Tail => None,
+            Self::FluentBit(engine) | Self::Fluentd(engine) | Self::OtelCollector(engine) => Some(engine),
+        }
+    }
+
     /// Its field in `sidecar`.
     #[must_use]
     pub const fn field(self) -> &'static str {

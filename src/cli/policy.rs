@@ -15,6 +15,7 @@ use crate::{
     kind::Kind,
     manifest,
     options::ImageOptions,
+    plan::ConfigMap,
     policy::{self, Policy, Source, Version},
     shipper::Images,
 };
@@ -76,7 +77,10 @@ pub(super) fn policy(options: Options) -> Result<String, Failure> {
     for (place, sidecar) in &input.sidecars {
         match made(&input, place, sidecar, &images, version) {
             Ok(Some(Policy { policy, binding, left: _, warnings: _ })) => {
-                for object in [policy, binding] {
+                let name = sidecar.metadata.name.as_deref().unwrap_or_default();
+                let config = ConfigMap::of(name, &sidecar.spec, &images).ok().flatten();
+                let config = config.map(|config| config.manifest(Some(input.namespace(input.object(place)))));
+                for object in config.into_iter().chain([policy, binding]) {
                     out.push_str(if out.is_empty() { "" } else { "---\n" });
                     out.push_str(&manifest::write(&object));
                 }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     api::{LEDGER_ANNOTATION, LogSidecarSpec, OPT_OUT_LABEL},
     kind::Kind,
+    shipper::Shipper,
 };
 
 /// Sources of volumes that nothing can be written to.
@@ -53,7 +54,7 @@ impl Subject<'_> {
         all.extend([not_opted_out()]);
         all.extend(self.not_anothers());
         all.extend([self.ledger(), self.container_name(), self.writers(), self.directories(), self.volume_names()]);
-        all.extend([self.existing_volumes(), self.volumes_of_the_sidecar(), self.not_windows()]);
+        all.extend([self.ports(), self.existing_volumes(), self.volumes_of_the_sidecar(), self.not_windows()]);
         all.retain(|condition| !condition.all.is_empty());
         all
     }
@@ -183,6 +184,26 @@ impl Subject<'_> {
         Condition::new("volume-name-is-free", all, format!("that has a volume {} already", names.join(" or ")))
     }
 
+    /// By number or by name: more than the planner refuses, in few words.
+    fn ports(&self) -> Condition {
+        let ports: Vec<&Value> = self.sketch.ports().collect();
+        let taken = |field: &str, value: String| {
+            format!(
+                "!{}.exists(c, c.?ports.orValue([]).exists(p, p.?{field} == optional.of({value})))",
+                self.place.containers()
+            )
+        };
+        let all = ports.iter().flat_map(|port| {
+            let number = ["containerPort", "hostPort"]
+                .into_iter()
+                .filter_map(|field| Some(taken(field, port[field].as_i64()?.to_string())));
+            let name = port["name"].as_str().map(|name| taken("name", string(name)));
+            number.chain(name).collect::<Vec<_>>()
+        });
+        let numbers: Vec<String> = ports.iter().map(|port| port["containerPort"].to_string()).collect();
+        Condition::new("port-is-free", all, format!("that has the port {} already", numbers.join(" or ")))
+    }
+
     fn existing_volumes(&self) -> Condition {
         let existing: Vec<&str> = existing(self.spec).collect();
         let writable: Vec<String> = READ_ONLY.iter().map(|source| format!("!has(v.{source})")).collect();
@@ -224,6 +245,9 @@ fn not_opted_out() -> Condition {
     Condition::new("is-not-opted-out", [label], format!("with the label {OPT_OUT_LABEL}: \"false\""))
 }
 
-fn existing(spec: &LogSidecarSpec) -> impl Iterator<Item = &str> {
-    spec.logs.iter().filter_map(|log| log.volume.as_ref()?.existing.as_ref()).map(|existing| existing.name.as_str())
+/// The names of the volumes that have to be there.
+pub(super) fn existing(spec: &LogSidecarSpec) -> impl Iterator<Item = &str> {
+    let state = Shipper::of(spec).and_then(|shipper| shipper.engine()?.state.as_ref());
+    let volumes = spec.logs.iter().filter_map(|log| log.volume.as_ref()).chain(state);
+    volumes.filter_map(|volume| volume.existing.as_ref()).map(|existing| existing.name.as_str())
 }

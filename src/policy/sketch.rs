@@ -105,6 +105,12 @@ impl Sketch {
         lists.flatten().filter_map(|mount| mount.get("name")?.as_str())
     }
 
+    /// The ports of the sidecar.
+    pub fn ports(&self) -> impl Iterator<Item = &Value> {
+        let sidecar = self.items.iter().find(|(key, _)| key.container().is_some()).map(|(_, item)| item);
+        sidecar.and_then(|sidecar| sidecar.get("ports")?.as_array()).into_iter().flatten()
+    }
+
     /// Whether the sidecar has a security context.
     pub fn has_security_context(&self) -> bool {
         self.items.iter().any(|(key, item)| key.container().is_some() && item.get("securityContext").is_some())

@@ -3,6 +3,7 @@
 
 use serde_json::{Number, Value, json};
 
+use super::conditions::existing;
 use crate::api::LogSidecarSpec;
 
 /// Values of the stand-ins that stand for others.
@@ -71,8 +72,7 @@ impl Blanks {
         // The one that nobody names is the pod's only application.
         let (apps, others): (Vec<&str>, Vec<&str>) =
             writers.iter().partition(|writer| self.container().is_none_or(|blank| blank == **writer));
-        let existing = spec.logs.iter().filter_map(|log| log.volume.as_ref()?.existing.as_ref());
-        let volumes: Vec<Value> = existing.map(|existing| json!({"name": existing.name, "emptyDir": {}})).collect();
+        let volumes: Vec<Value> = existing(spec).map(|name| json!({"name": name, "emptyDir": {}})).collect();
         json!({"spec": {
             "securityContext": {"runAsNonRoot": case.root == Root::Excepted},
             "containers": apps.into_iter().map(container).collect::<Vec<_>>(),
