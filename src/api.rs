@@ -99,7 +99,7 @@ pub struct LogSidecarSpec {
     /// The log files, one entry for each directory of a container.
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["name".into()]),
-        validation = Rule::new("self.all(a, self.exists_one(b, b.directory == a.directory && (has(b.container) ? b.container : '') == (has(a.container) ? a.container : '')))").message("two entries of logs have the same container and directory: write one entry with both in files")
+        validation = Rule::new("self.all(a, self.exists_one(b, b.directory == a.directory && (has(b.container) ? b.container : '') == (has(a.container) ? a.container : '') && (has(b.files) ? b.files[0] : '*.log') == (has(a.files) ? a.files[0] : '*.log')))").message("two entries of logs have the same container and directory and begin with the same of files: write one entry with all of them, or no file in two")
     )]
     #[schemars(length(min = 1, max = 16))]
     pub logs: Vec<Log>,

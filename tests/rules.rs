@@ -62,7 +62,7 @@ pub fn broken() -> Vec<(&'static str, Value)> {
             ),
         ),
         (
-            "two entries of logs have the same container and directory: write one entry with both in files",
+            "two entries of logs have the same container and directory and begin with the same of files: write one entry with all of them, or no file in two",
             json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/l"}, {"name": "b", "directory": "/l"}]}),
         ),
         ("write exactly one of name and selector", target(json!({}))),

@@ -166,7 +166,7 @@ const LOGS: &[Edit] = &[
     (
         "  logs:…",
         "  logs:\n  - {name: a, directory: /a}\n  - {name: b, directory: /a}\n",
-        "10: spec.logs: two entries of logs have the same container and directory: write one entry with both in files",
+        "10: spec.logs: two entries of logs have the same container and directory and begin with the same of files: write one entry with all of them, or no file in two",
     ),
     ("name: access", "nam: access", "11: spec.logs[0].nam: unknown field\n11: spec.logs[0].name: required, but missing"),
     ("name: access", "name: 5", "11: spec.logs[0].name: must be a string, not 5: put it in quotes"),
