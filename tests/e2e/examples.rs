@@ -1,7 +1,9 @@
 //! Every example runs: its pods become ready, and what the application writes is read back.
 
+use std::collections::BTreeMap;
+
 use logsidecar::manifest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{Namespace, eventually, example, has_image, kubectl, left_out, try_kubectl};
 
@@ -26,7 +28,7 @@ fn run(case: &str, namespace: &Namespace) -> String {
 
 /// The template of `injected.yaml`, as the API server stores it.
 fn as_injected(case: &str, namespace: &Namespace) -> Value {
-    let mut injected = objects(&example(case, "injected.yaml").expect("injected.yaml")).remove(0);
+    let mut injected = objects(&example(case, "injected.yaml").expect("injected.yaml")).pop().expect("a workload");
     injected["metadata"]["name"] = "golden".into();
     let stored =
         kubectl(&["-n", &namespace.name, "create", "--dry-run=server", "-o", "json", "-f", "-"], &injected.to_string());
@@ -99,6 +101,91 @@ fn fluentd_agent() {
         let mount = |container: usize| pods["spec"]["containers"][container]["volumeMounts"][0]["mountPath"].clone();
         assert_eq!((mount(0), mount(1)), ("/var/log/app".into(), "/var/log/app".into()));
     }
+}
+
+/// The Secrets that a template refers to, with something in them.
+fn provide_secrets(namespace: &Namespace, template: &Value) {
+    let mut secrets: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut add = |name: &Value, key: &Value| {
+        let (name, key) = (name.as_str().expect("a name"), key.as_str().expect("a key"));
+        let value = if key == "ca.crt" { CERTIFICATE } else { "swordfish" };
+        secrets.entry(name.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+    };
+    for env in template["spec"]["initContainers"][0]["env"].as_array().into_iter().flatten() {
+        let secret = &env["valueFrom"]["secretKeyRef"];
+        if !secret.is_null() {
+            add(&secret["name"], &secret["key"]);
+        }
+    }
+    for volume in template["spec"]["volumes"].as_array().into_iter().flatten() {
+        for item in volume["secret"]["items"].as_array().into_iter().flatten() {
+            add(&volume["secret"]["secretName"], &item["key"]);
+        }
+    }
+    for (name, data) in secrets {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+        namespace.apply(&secret.to_string());
+    }
+}
+
+/// Some certificate: nobody who holds its key is ever asked.
+const CERTIFICATE: &str = include_str!("ca.crt");
+
+/// An example whose destination is not there: its pods are ready all the same.
+fn ready_without_its_destination(case: &str, image: &str) {
+    let namespace = Namespace::new(case);
+    provide_secrets(&namespace, &as_injected(case, &namespace));
+    let deployment = run(case, &namespace);
+    let config = namespace.template(&deployment)["spec"]["volumes"]
+        .as_array()
+        .expect("volumes")
+        .iter()
+        .find_map(|volume| volume["configMap"]["name"].as_str().map(str::to_owned))
+        .expect("a config");
+    let stored = namespace.json(&["get", "configmap", &config]);
+    let golden = objects(&example(case, "injected.yaml").expect("injected.yaml")).remove(0);
+    assert_eq!((&stored["data"], &stored["immutable"]), (&golden["data"], &true.into()));
+    assert_eq!(stored["metadata"]["ownerReferences"][0]["kind"], "LogSidecar");
+    if has_image(image) {
+        ready(&namespace, &deployment);
+    } else {
+        left_out(&format!("examples/{case}"), &format!("no image of {image} can be had here; shown up to the spec of the pod"));
+    }
+}
+
+#[test]
+fn fluent_bit() {
+    ready_without_its_destination("fluent-bit", "fluent-bit");
+}
+
+#[test]
+fn nginx_to_loki() {
+    ready_without_its_destination("nginx-to-loki", "fluent-bit");
+}
+
+#[test]
+fn audit_to_s3() {
+    ready_without_its_destination("audit-to-s3", "fluent-bit");
+}
+
+#[test]
+fn fluentd() {
+    ready_without_its_destination("fluentd", "fluentd");
+}
+
+#[test]
+fn java_to_elasticsearch() {
+    ready_without_its_destination("java-to-elasticsearch", "fluentd");
+}
+
+#[test]
+fn otel_collector() {
+    ready_without_its_destination("otel-collector", "otelcol");
+}
+
+#[test]
+fn json_to_loki() {
+    ready_without_its_destination("json-to-loki", "otelcol");
 }
 
 #[test]
