@@ -168,10 +168,6 @@ pub fn broken() -> Vec<(&'static str, Value)> {
             output(json!({"loki": {"url": "http://l", "labels": {"pod": "a"}}})),
         ),
         (
-            "the value of a label is made of letters, digits, spaces and _ . / : @ + -, at most 256 of them",
-            output(json!({"loki": {"url": "http://l", "labels": {"a": "$b"}}})),
-        ),
-        (
             "an index is made of lower-case letters, digits and . _ -, and starts with a letter or digit",
             output(json!({"openSearch": {"url": "http://l", "index": "A"}})),
         ),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// One destination. Every line of every `logs` entry goes to all outputs.
@@ -161,11 +161,9 @@ pub struct Loki {
     /// Labels of the stream beside `namespace`, `pod`, `container` and `node`. Few, and with few values: each combination is a
     /// stream of its own. By the collector they are resource attributes, which Loki turns into labels only where it is told to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 12))]
+    #[schemars(schema_with = "labels")]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-zA-Z_][a-zA-Z0-9_]{0,62}$') && !(k in ['namespace', 'pod', 'container', 'node', 'file']))")
         .message("a label is made of letters, digits and '_', and is not one of namespace, pod, container, node and file, which every line has"))]
-    #[x_kube(validation = Rule::new("self.all(k, self[k].matches('^[A-Za-z0-9 _./:@+-]{1,256}$'))")
-        .message("the value of a label is made of letters, digits, spaces and _ . / : @ + -, at most 256 of them"))]
     pub labels: BTreeMap<String, String>,
     /// Additional headers of every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -177,6 +175,15 @@ pub struct Loki {
     /// Whom to trust. Only for `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+}
+
+/// By a pattern, as the API server allows a CEL rule too little time for the values.
+fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 12,
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[A-Za-z0-9 _./:@+-]+$"},
+    })
 }
 
 /// OTLP over HTTP.
