@@ -32,10 +32,7 @@ use crate::{
     plan::{self, Refusal},
 };
 
-/// How old a ConfigMap is before it can be one that nothing refers to, in seconds.
-const YOUNG: i64 = 300;
-
-/// Longer than a patch is under way that was planned when its ConfigMap was there.
+/// Longer than a patch is under way that was sent right after its ConfigMap had been made, or found.
 const UNDER_WAY: Duration = Duration::from_secs(TIMEOUT.as_secs() + 15);
 
 /// What is known to be in the cluster, as `NAMESPACE/NAME UID-OF-THE-OWNER`.
@@ -156,7 +153,7 @@ async fn sweep(context: &Context) -> Result<(), Error> {
     let mut candidates: BTreeMap<String, Vec<ConfigMap>> = BTreeMap::new();
     for config in all {
         let namespace = config.namespace().unwrap_or_default();
-        if is_made_here(&config) && is_old(&config) && !is_current(context, &namespace, &config.name_any()) {
+        if is_made_here(&config) && !is_current(context, &namespace, &config.name_any()) {
             candidates.entry(namespace).or_default().push(config);
         }
     }
@@ -209,11 +206,6 @@ fn is_made_here(config: &ConfigMap) -> bool {
     let mut object = serde_json::to_value(config).unwrap_or_default();
     object["kind"] = "ConfigMap".into();
     plan::ConfigMap::is_ours(&object)
-}
-
-fn is_old(config: &ConfigMap) -> bool {
-    let now = super::sidecar::now().0.as_second();
-    config.metadata.creation_timestamp.as_ref().is_some_and(|made| now - made.0.as_second() > YOUNG)
 }
 
 /// Whether a `LogSidecar` of today asks for it, or is not known to ask for another.

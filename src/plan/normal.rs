@@ -178,6 +178,9 @@ fn volume(map: &mut Map<String, Value>) {
     if let Some(claim) = child(map, "persistentVolumeClaim") {
         drop_if(claim, "readOnly", &Value::Bool(false));
     }
+    for source in ["configMap", "secret"] {
+        child(map, source).into_iter().for_each(|source| drop_if(source, "defaultMode", &0o644.into()));
+    }
 }
 
 /// Replaces a quantity by the number of thousand-millionths that it is; leaves what is not a quantity as it is.

@@ -27,6 +27,7 @@ mod witness;
 
 mod absence;
 mod admission;
+mod configs;
 mod contest;
 mod crash;
 mod kinds;

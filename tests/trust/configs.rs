@@ -1,0 +1,91 @@
+//! The ConfigMaps of shippers: there before anything refers to them, one for each content, kept for whoever may go back to them,
+//! and gone when nobody can.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::{kubernetes::eventually, stage::Stage};
+
+/// A LogSidecar whose config says so much about its buffer.
+fn ship(shipper: &Value) -> String {
+    json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
+        "target": {"name": "web"}, "logs": [{"name": "app", "directory": "/var/log/app"}], "sidecar": {"fluentBit": shipper}}})
+    .to_string()
+}
+
+fn configs(stage: &Stage) -> BTreeSet<String> {
+    let all = stage.namespace.json(&["get", "configmaps", "-l", "logsidecar.dev/name=ship"]);
+    let names =
+        all["items"].as_array().expect("a list").iter().map(|config| config["metadata"]["name"].as_str().expect("a name"));
+    names.map(str::to_owned).collect()
+}
+
+fn mounted(template: &Value) -> Option<String> {
+    let volumes = template["spec"]["volumes"].as_array()?;
+    volumes
+        .iter()
+        .find_map(|volume| Some(volume["configMap"]["name"].as_str()?.to_owned()).filter(|name| name.starts_with("ship-")))
+}
+
+fn version(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse().ok()).expect("a version")
+}
+
+#[test]
+fn another_config_rolls_once_the_same_never_and_an_undone_rollout_finds_its_own() {
+    let stage = Stage::new("configs");
+    let controller = stage.controller_with(&["--sweep=1s"]);
+    controller.start();
+    stage.namespace.apply(crate::stage::WORKLOAD);
+    let plain = stage.template();
+    stage.inject(&ship(&json!({})));
+    let first = mounted(&stage.template()).expect("a config");
+    let workload = stage.namespace.json(&["get", "deployment", "web"]);
+    let config = stage.namespace.json(&["get", "configmap", &first]);
+    assert!(version(&config) < version(&workload), "the config was there first");
+    assert_eq!((&config["immutable"], &config["metadata"]["ownerReferences"][0]["name"]), (&true.into(), &"ship".into()));
+
+    // The default, spelt out; and everything in another order.
+    let templates = stage.templates();
+    stage.inject(&ship(&json!({"bufferSize": "64Mi"})));
+    stage.inject(&ship(&json!({"maxLineSize": "1Mi", "port": 2020, "bufferSize": "64Mi"})));
+    assert_eq!((stage.templates(), configs(&stage)), (templates, [first.clone()].into()), "the same config");
+
+    stage.inject(&ship(&json!({"bufferSize": "128Mi"})));
+    let second = mounted(&stage.template()).expect("a config");
+    assert_ne!(first, second);
+    assert_eq!(stage.templates(), templates + 1, "another config rolls once");
+
+    // What the sweeper may not take: the Deployment can go back to the first, and mounts the second.
+    stage.uninject();
+    assert_eq!(stage.template(), plain);
+    assert_eq!(configs(&stage), [first.clone(), second.clone()].into(), "kept although the LogSidecar is gone");
+    controller.proxy.kill();
+    stage.run("kubectl rollout undo deployment/web");
+    let restored = stage.template();
+    assert_eq!(mounted(&restored), Some(second.clone()));
+    assert!(configs(&stage).contains(&second), "the pods of the undone rollout find their config");
+
+    // Whose LogSidecar is gone is taken out again, and when nobody can go back any more, the configs go, too.
+    controller.start();
+    eventually("the orphan to be taken out", || (stage.template() == plain).then_some(()));
+    stage.run("kubectl delete replicasets --all --cascade=orphan --wait && kubectl delete pods --all --force --wait=false");
+    let start = std::time::Instant::now();
+    while !configs(&stage).is_empty() {
+        assert!(start.elapsed().as_secs() < 150, "{:?}", configs(&stage));
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_config_that_somebody_deletes_is_made_again() {
+    let stage = Stage::new("configs-lost");
+    let controller = stage.controller_with(&["--sweep=1s"]);
+    controller.start();
+    stage.namespace.apply(crate::stage::WORKLOAD);
+    stage.inject(&ship(&json!({})));
+    let before = configs(&stage);
+    stage.run("kubectl delete configmaps -l logsidecar.dev/name=ship");
+    eventually("the config", || (configs(&stage) == before).then_some(()));
+}
