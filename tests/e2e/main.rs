@@ -5,6 +5,7 @@
 
 #![allow(clippy::panic, reason = "that is how a test fails")]
 
+mod accounting;
 mod cluster;
 mod examples;
 mod files;
