@@ -9,7 +9,7 @@ use super::{
     claim::Known,
     ledger::{Before, Entry, Origin},
     normal::{digest, normal},
-    sidecar,
+    shipping, sidecar,
     strip::strip,
     volume,
 };
@@ -196,7 +196,9 @@ enum Mounts {
 
 /// Where the items of a spec would be; `sidecars` are the containers that do not count as the pod's own.
 fn candidates(template: &Value, container: Key, (spec, mounts): (&LogSidecarSpec, Mounts), sidecars: &[&str]) -> BTreeSet<Key> {
-    let mut candidates = BTreeSet::from([container]);
+    let mut candidates: BTreeSet<Key> =
+        container.get(template).map(|live| shipping::volumes_of(live, spec)).into_iter().flatten().collect();
+    candidates.insert(container);
     for log in &spec.logs {
         let is_existing = log.volume.as_ref().is_some_and(|volume| volume.existing.is_some());
         if is_existing && mounts == Mounts::Ours {

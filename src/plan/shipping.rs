@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigMap, Key, Refusal, config::refusal, key, normal, normal::fingerprint, volume};
+use super::{ConfigMap, Key, Refusal, config::refusal, key, normal::fingerprint, volume};
 use crate::{
     api::{Engine, LogSidecarSpec, LogVolume, Reason},
     shipper::{
@@ -75,7 +75,9 @@ impl Parts {
         let name = volume["name"].as_str().unwrap_or_default().to_owned();
         let key = Key::Volume(name.clone());
         if key.get(pod).is_some() && !free(&key) {
-            let message = format!("the pod already has a volume {name}: write another sidecar.container.name");
+            let message = format!(
+                "the pod already has a volume {name}: write another sidecar.container.name, or state.name of the shipper"
+            );
             return Err(Refusal::new(Reason::VolumeNameTaken, message));
         }
         self.volumes.push((key, volume));
@@ -102,14 +104,20 @@ impl Parts {
             self.uses.push(key);
             return Ok(());
         }
-        let volume = volume::source(&name, &wanted);
-        let same = key.get(pod).is_some_and(|found| normal(&key, found) == normal(&key, &volume));
-        if same && !free(&key) && wanted.name.is_some() {
-            self.uses.push(key);
-            return Ok(());
-        }
-        self.add(pod, free, volume)
+        self.add(pod, free, volume::source(&name, &wanted))
     }
+}
+
+/// The volumes of a sidecar that are its own: by where it mounts them, as their names and number depend on the whole spec.
+pub(super) fn volumes_of(container: &Value, spec: &LogSidecarSpec) -> Vec<Key> {
+    let Some(engine) = Shipper::of(spec).and_then(Shipper::engine) else { return Vec::new() };
+    let existing = engine.state.as_ref().and_then(|state| Some(state.existing.as_ref()?.name.as_str()));
+    let is_own = |mount: &&Value| {
+        let path = mount["mountPath"].as_str().unwrap_or_default();
+        path == CONFIG || path == STATE || path.starts_with(&format!("{TLS}/"))
+    };
+    let names = key::list(container, "volumeMounts").filter(is_own).filter_map(|mount| mount["name"].as_str());
+    names.filter(|name| Some(*name) != existing).map(|name| Key::Volume(name.to_owned())).collect()
 }
 
 /// The name of a volume that belongs to the sidecar alone.

@@ -167,6 +167,9 @@ fn any_spec() -> impl Strategy<Value = LogSidecarSpec> {
     let sidecar = prop::sample::select(vec![
         json!({"tail": {}}),
         json!({"tail": {}, "placement": "Container"}),
+        json!({"fluentBit": {}}),
+        json!({"fluentBit": {"bufferSize": "8Mi", "state": {"name": "kept", "emptyDir": {}}}, "container": {"name": "ship"}}),
+        json!({"fluentd": {"configMapRef": {"name": "theirs", "key": "k"}, "state": {"existing": {"name": "v1"}}}}),
         json!({"container": {"image": "ship:1", "env": [{"name": "A", "value": "1"}]}}),
         json!({"container": {"name": "ship", "image": "ship:1"}, "placement": "Native"}),
         json!({"container": {"image": "ship:1", "ports": [{"name": "metrics", "containerPort": 9090}]}}),

@@ -165,6 +165,8 @@ fn spec() -> impl Strategy<Value = LogSidecarSpec> {
         json!({"tail": {}}),
         json!({"tail": {}}),
         json!({"tail": {}, "placement": "Container", "container": {"securityContext": {"runAsUser": 5}, "resources": {"limits": {"cpu": 2}}}}),
+        json!({"fluentBit": {"port": 8080}}),
+        json!({"fluentd": {"config": "\"\\\n${x}{{y}}", "state": {"persistentVolumeClaim": {"claimName": "c"}}}}),
         json!({"container": {"image": "ship:1", "env": [{"name": "A", "value": "\"\\\n\r\t\u{7}\u{2028}${x}{{y}}"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}}),
         json!({"container": {"name": "ship", "image": "ship:1", "volumeMounts": [{"name": "v", "mountPath": "/config"}]}, "placement": "Native"}),
     ]);
