@@ -35,7 +35,7 @@ fn problem(pattern: &str, named: bool) -> Option<String> {
                 (None, 0)
             }
             '(' if class == 0 && after.starts_with('?') => (group(after), 0),
-            '-' | '~' if class > 0 && after.starts_with(c) => (Some(format!("write {c} once, or with a \\ before it")), 0),
+            '-' if class > 0 && after.starts_with('-') => (Some("write \\- in place of - between []".to_owned()), 0),
             _ => (None, 0),
         };
         if found.is_some() {
@@ -84,11 +84,13 @@ fn group(after: &str) -> Option<String> {
 
 /// Whether the rest of a group, up to its end, can have several lengths.
 fn varies(text: &str) -> bool {
-    let mut depth = 0;
+    let (mut depth, mut class) = (0, false);
     let mut characters = text.chars();
     while let Some(c) = characters.next() {
         match c {
             '\\' => drop(characters.next()),
+            '[' | ']' => class = c == '[',
+            _ if class => {}
             '(' => depth += 1,
             ')' if depth == 0 => return false,
             ')' => depth -= 1,
@@ -117,7 +119,7 @@ mod tests {
             (r"(?<a>\xe9)", r"\u00HH"),
             (r"(?<a>x)\1", r"\k<name>"),
             ("(?<1a>x)", "digit"),
-            ("(?<a>[a--b])", "once"),
+            ("(?<a>[a--b])", r"\-"),
             (r"(?<a>\p{Script=Greek})", r"\p{Greek}"),
             ("(?<!a+)(?<b>x)", "fixed length"),
             ("(?<=(?<a>x))y", "fixed length"),
@@ -136,7 +138,7 @@ mod tests {
             r"(?<=\+)b",
             "(?<=(?:a|b))c",
             "(?>a)(?=b)(?!c)(?#d)",
-            r"[\]--]?/i",
+            r"[\]-]?/i",
             r"\u00e9|é|\p{L}|\x41",
             "[[:alpha:]][^]]",
         ] {

@@ -22,8 +22,11 @@ const NGINX: &str = r#"/^(?<remote>\S+) (?<host>\S+) (?<user>.*?) \[(?<time>[^\]
 /// Apache's formats `common` and `combined`.
 const APACHE: &str = r#"/^(?<host>\S+) \S+ (?<user>.*?) \[(?<time>[^\]]*)\] "(?:(?<method>\S+)(?: +(?<path>(?:[^"\\]|\\.)*?)(?: +\S*)?)?)?" (?<code>\d+) (?:(?<size>\d+)|-)(?: "(?<referer>(?:[^"\\]|\\.)*)" "(?<agent>(?:[^"\\]|\\.)*)".*)?$/"#;
 
-/// `key=value key="two words" key`, as JSON.
-const LOGFMT: &str = r#"text.scan(/([^\s="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?/).to_h { |key, value| [key, value.nil? || (value.start_with?("\"") ? (JSON.parse(value) rescue value[1..-2]) : value)] }.to_json"#;
+/// Whether `text` is `key=value key="two words" key`.
+const IS_LOGFMT: &str = r#"text.match?(/\A(?=\s*[^\s="]+=)\s*(?:[^\s="]+(?:=(?:"(?:[^"\\]|\\.)*"|[^\s"]*))?(?:\s+|\z))+\z/)"#;
+
+/// `text` as an object.
+const FROM_LOGFMT: &str = r#"text.scan(/([^\s="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?/).to_h { |key, value| [key, value.nil? || (value.start_with?("\"") ? (JSON.parse(value) rescue value[1..-2]) : value)] }"#;
 
 /// The filters of an entry of `logs`.
 pub(super) fn filters(pipeline: &Pipeline<'_>, source: &Source<'_>) -> Result<Vec<Section>, Error> {
@@ -43,10 +46,8 @@ pub(super) fn filters(pipeline: &Pipeline<'_>, source: &Source<'_>) -> Result<Ve
             Section::new("parse", "").set("@type", "json"),
         ),
         Format::Logfmt => {
-            let begins = r#".match?(/\A\s*[^\s="]+=/)"#;
-            let value = format!("text = {text}; text{begins} ? {LOGFMT} : text");
-            let json = Section::new("parse", "").set("@type", "json");
-            (renamed(line, &format!(r#"record["log"]{begins}"#), &value), OBJECT, json)
+            let object = format!(r#"${{text = {text}; ({IS_LOGFMT} ? {FROM_LOGFMT} : {{"log" => text}}).to_json}}"#);
+            (line.set(OBJECT, quote(&object)), OBJECT, Section::new("parse", "").set("@type", "json"))
         }
         Format::Nginx => (line.set("log", quote(&format!("${{{text}}}"))), "log", access(NGINX)),
         Format::Apache => (line.set("log", quote(&format!("${{{text}}}"))), "log", access(APACHE)),
@@ -71,17 +72,17 @@ pub(super) fn filters(pipeline: &Pipeline<'_>, source: &Source<'_>) -> Result<Ve
         .set("reserve_time", true)
         .set("remove_key_name_field", true)
         .set("emit_invalid_record_to_error", false)
-        .comment("A time that is none would cost the line: see below.")
-        .section(parse.set("time_key", "\"#{use_nil}\""));
+        .comment("A field `time` that is none would cost the line: see below.")
+        .section(parse.set("time_key", TIME));
     let mut record = Section::new("record", "");
-    if key == OBJECT {
+    if parser.format == Format::Json {
         record = record.comment("What was no JSON after all is a line again.").set(
             quote(&format!(r#"${{record.key?("{OBJECT}") ? "log" : "file"}}"#)),
             quote(&format!(r#"${{record["{OBJECT}"] || record["{FILE}"]}}"#)),
         );
     }
     let time = time(source.name, parser)?;
-    let removed = [Some(FILE), (key == OBJECT).then_some(OBJECT), time.as_ref().map(|_| TIME)];
+    let removed = [Some(FILE), (parser.format == Format::Json).then_some(OBJECT), time.as_ref().map(|_| TIME)];
     let removed: Vec<&str> = removed.into_iter().flatten().collect();
     let mut finished = transformer(source).set("remove_keys", removed.join(","));
     if let Some(time) = &time {

@@ -2,6 +2,7 @@
 
 use super::{
     Error, Pipeline, Url, engine, search,
+    source::FILE,
     text::{Section, env, json, list, plain, quote, quoted, refused, size},
 };
 use crate::{
@@ -9,8 +10,8 @@ use crate::{
     shipper::FLUENTD_CANNOT,
 };
 
-/// Answers of an HTTP server after which it is tried again. With the others (400, 413, …) it would be for ever.
-const RETRIED: &str = "301,302,303,307,308,401,402,403,404,405,407,408,409,410,421,423,425,429,500,501,502,503,504,505,506,507,508,509,510,511,520,521,522,523,524,525,526,527,529,530,598,599";
+/// Answers of an HTTP server after which it is tried again: all but those that blame the lines, which would be for ever.
+const RETRIED: &str = r##""#{([*300..599] - [400, 406, 411, 413, 414, 415, 422, 431]).join(',')}""##;
 
 /// One output in the making.
 #[derive(Clone, Copy)]
@@ -240,10 +241,10 @@ impl Target<'_> {
             .set("use_event_time", true)
             .comment("Longer ones are refused by Kafka, again and again.")
             .set("max_send_limit_bytes", 1_000_000)
-            .comment("Fields of a line must not choose its key and partition.")
-            .set("message_key_key", "\"#{use_nil}\"")
-            .set("partition_key_key", "\"#{use_nil}\"")
-            .set("partition_key", "\"#{use_nil}\"")
+            .comment("A field that no line has: none must choose its own key and partition.")
+            .set("message_key_key", FILE)
+            .set("partition_key_key", FILE)
+            .set("partition_key", FILE)
             .set_if("ssl_ca_cert", files.ca.clone())
             .set_if("ssl_ca_certs_from_system", (tls.is_some() && files.ca.is_none()).then_some(true))
             .set_if("ssl_client_cert", files.certificate)
