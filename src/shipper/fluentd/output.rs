@@ -52,6 +52,8 @@ impl Target<'_> {
     }
 
     /// A buffer on the disk. When it is full, reading stops; nothing in it is ever given up.
+    ///
+    /// At its end Fluentd sends what is in it, and waits for the answers: no longer than 20 s, as the pod has 30 s by default.
     pub fn buffer(self, keys: &str, chunk: u64, interval: &str) -> Section {
         let buffered = self.pipeline.outputs.iter().filter(|output| output.destination() != Destination::Stdout).count();
         let share = self.pipeline.buffer / u64::try_from(buffered).unwrap_or(1).max(1);
@@ -63,6 +65,7 @@ impl Target<'_> {
             .set("overflow_action", "block")
             .set("flush_mode", "interval")
             .set("flush_interval", interval)
+            .set("flush_thread_burst_interval", 0.1)
             .set("flush_at_shutdown", true)
             .set("retry_forever", true)
             .set("retry_max_interval", "30s")
@@ -127,8 +130,8 @@ impl Target<'_> {
         let mut section = self
             .matching("http")
             .set("endpoint", plain(&self.field("url"), &http.url)?)
-            .set("open_timeout", 10)
-            .set("read_timeout", 30)
+            .set("open_timeout", 5)
+            .set("read_timeout", 15)
             .comment("Whatever is not the fault of the lines themselves is tried again.")
             .set("retryable_response_codes", RETRIED)
             .set_if("headers", self.headers(&http.headers, auth)?)
@@ -153,8 +156,9 @@ impl Target<'_> {
         let mut section = self
             .matching("forward")
             .set("require_ack_response", true)
+            .set("connect_timeout", "5s")
+            .set("send_timeout", "15s")
             .set("ack_response_timeout", "30s")
-            .set("connect_timeout", "10s")
             .comment("There is one server: whether it is there shows when it is sent to.")
             .set("heartbeat_type", "none")
             .set_if("transport", tls.as_ref().map(|_| "tls"))
@@ -166,8 +170,10 @@ impl Target<'_> {
             let security = Section::new("security", "").set("self_hostname", env("POD_NAME"));
             section = section.section(security.set("shared_key", self.secret("SHARED_KEY")));
         }
-        let server =
-            Section::new("server", "").set("host", quoted(&self.field("host"), host)?).set("port", port.unwrap_or(24224));
+        let host = quoted(&self.field("host"), host)?;
+        let server = Section::new("server", "").set("host", &host).set("port", port.unwrap_or(24224));
+        // What must be in the certificate: Fluentd would not take it from an address, and drop lines over that.
+        let server = server.set_if("name", tls.as_ref().map(|_| host));
         Ok(section.section(server).section(self.buffer("tag", self.chunk(), "1s")))
     }
 

@@ -62,7 +62,7 @@ fn both(
         section.set("index_name", index)
     };
     let section = versions(section.set("suppress_type_name", true))
-        .set("request_timeout", "30s")
+        .set("request_timeout", "20s")
         .set("reload_connections", false)
         .set("reconnect_on_error", true)
         .comment("A server that is busy is one to try again.")
