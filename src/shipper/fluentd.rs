@@ -6,13 +6,18 @@
 //! tail of each entry of logs → @LINES: fields and metadata → @name of each output
 //! ```
 
+mod destination;
 mod expression;
 mod fields;
 mod multiline;
 mod output;
 mod pattern;
+#[cfg(test)]
+mod reader;
 mod search;
 mod source;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use serde_json::{Map, Value, json};

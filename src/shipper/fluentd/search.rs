@@ -2,7 +2,7 @@
 
 use super::{
     Error, Url,
-    output::Target,
+    output::{Certificates, Target},
     text::{Section, plain, refused},
 };
 use crate::api::Search;
@@ -47,7 +47,7 @@ fn both(
         return Err(refused(&url_field, "Fluentd replaces %{…} here: write it without"));
     }
     let tls = tls.as_ref().filter(|_| encrypted);
-    let files = target.tls(tls);
+    let files = Certificates::of(tls);
     let index = plain(&index_field, index)?;
     let section = target
         .matching(plugin)

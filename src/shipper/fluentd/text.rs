@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use super::Error;
 
 /// `<name argument>`, its parameters and sections, `</name>`.
@@ -34,13 +36,17 @@ impl Section {
     }
 
     /// A parameter whose value is ours, or made by the functions below.
-    pub fn set(mut self, key: impl Into<String>, value: impl ToString) -> Self {
-        self.items.push(Item::Parameter(key.into(), value.to_string()));
+    pub fn set(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        let value = match value.into() {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        self.items.push(Item::Parameter(key.into(), value));
         self
     }
 
     /// A parameter that is not always there.
-    pub fn set_if(self, key: &str, value: Option<impl ToString>) -> Self {
+    pub fn set_if(self, key: &str, value: Option<impl Into<Value>>) -> Self {
         match value {
             Some(value) => self.set(key, value),
             None => self,
@@ -104,12 +110,12 @@ pub(super) fn plain(field: &str, text: &str) -> Result<String, Error> {
 
 /// A text as a string of JSON in a value that is not in quotes: there `#` could begin a comment or a program.
 pub(super) fn json(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('#', "\\u0023")
+    Value::from(text).to_string().replace('#', "\\u0023")
 }
 
 /// A list of strings as a value.
 pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    quote(&serde_json::Value::from_iter(texts).to_string())
+    quote(&Value::from_iter(texts).to_string())
 }
 
 /// The value that an environment variable has when Fluentd starts.
