@@ -65,7 +65,6 @@ fn system() -> Section {
         .comment("Among the lines on standard output there is nothing that is not JSON.")
         .set("log_level", "warn")
         .set("suppress_config_dump", true)
-        .set("disable_shared_socket", true)
         .section(Section::new("log", "").set("format", "json"))
 }
 
@@ -121,24 +120,25 @@ fn one_image(pipeline: &Pipeline<'_>) -> Result<(), Error> {
 
 /// The container, without image, name, mounts and environment.
 ///
-/// Ruby wants a directory for temporary files that belongs to it alone. A single process takes half the memory of two, and
-/// restarts with its container; but a config of the user's own may ask for several workers.
+/// Ruby wants a directory for temporary files that belongs to nobody else, and Fluentd one for a socket. A single process takes
+/// half the memory of two, and restarts with its container; but a config of the user's own may ask for several workers, and for
+/// plugins that are files in the image.
 #[must_use]
 pub fn container(pipeline: &Pipeline<'_>) -> Map<String, Value> {
-    let state = engine::STATE;
     let run = if pipeline.outputs.is_empty() {
-        "[ -w /tmp ] || set -- --disable-shared-socket\n[ ! -d /fluentd/plugins ] || set -- \"$@\" --plugin /fluentd/plugins\nexec fluentd"
+        "[ ! -d /fluentd/plugins ] || set -- --plugin /fluentd/plugins\nexec fluentd \"$@\""
     } else {
         "exec fluentd --no-supervisor"
     };
     let script = format!(
-        "set -e\nexport TMPDIR={state}/tmp LANG=C.UTF-8\nrm -rf \"$TMPDIR\"\nmkdir -m 700 \"$TMPDIR\"\n{run} --config {}/{FILE} \"$@\"\n",
-        engine::CONFIG,
+        "set -e\nexport TMPDIR={state}/tmp SERVERENGINE_SOCKETMANAGER_SOCK_DIR={state}/tmp LANG=C.UTF-8\nrm -rf \"$TMPDIR\"\nmkdir -m 700 \"$TMPDIR\"\n{run} --config {config}/{FILE}\n",
+        state = engine::STATE,
+        config = engine::CONFIG,
     );
     let container = json!({
         "command": ["sh", "-c", script, "fluentd"],
         "ports": [{"name": "logsidecar", "containerPort": pipeline.port}],
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "384Mi"}},
+        "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "384Mi"}},
         "livenessProbe": engine::liveness("/alive?json=%7B%7D", pipeline.port),
     });
     match container {

@@ -1,7 +1,7 @@
 //! HTTP, Fluentd's own protocol, S3 and Kafka.
 
 use super::{
-    Error, Url, engine,
+    Error, engine,
     output::{Certificates, Target},
     source::FILE,
     text::{Section, env, list, plain, quoted, refused},
@@ -14,16 +14,14 @@ const RETRIED: &str = r##""#{([*300..599] - [400, 406, 411, 413, 414, 415, 422, 
 pub(super) fn http(target: Target<'_>, http: &Http) -> Result<Section, Error> {
     let tls = Certificates::of(http.tls.as_ref());
     let insecure = http.tls.as_ref().is_some_and(|tls| tls.insecure_skip_verify);
-    if Url::of(&http.url).host.contains(':') {
-        return Err(refused(&target.field("url"), "Fluentd cannot send to an IPv6 address: write a name"));
-    }
+    let endpoint = target.url(&http.url)?;
     let (basic, auth) = match &http.auth {
         Some(Auth { basic: Some(basic), .. }) => (Some(basic), None),
         auth => (None, auth.as_ref()),
     };
     let mut section = target
         .matching("http")
-        .set("endpoint", plain(&target.field("url"), &http.url)?)
+        .set("endpoint", endpoint)
         .set("open_timeout", 5)
         .set("read_timeout", 15)
         .comment("Whatever is not the fault of the lines themselves is tried again.")

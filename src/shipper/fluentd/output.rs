@@ -1,8 +1,8 @@
 //! Where lines go: a label for each output.
 
 use super::{
-    Error, Pipeline, destination, engine, search,
-    text::{Section, env, json, quote, refused, size},
+    Error, Pipeline, Url, destination, engine, search,
+    text::{Section, env, json, plain, quote, refused, size},
 };
 use crate::{
     api::{Auth, Destination, Header, Output, SecretKey, Tls},
@@ -40,6 +40,15 @@ impl Target<'_> {
     /// The field of the spec, for messages.
     pub fn field(self, name: &str) -> String {
         format!("outputs[{}].{}.{name}", self.output.name, self.output.destination().field())
+    }
+
+    /// A URL that Ruby's HTTP clients can use.
+    pub fn url(self, url: &str) -> Result<String, Error> {
+        let field = self.field("url");
+        if Url::of(url).host.contains(':') {
+            return Err(refused(&field, "Fluentd cannot send to an IPv6 address: write a name"));
+        }
+        plain(&field, url)
     }
 
     /// The value of a secret.

@@ -43,9 +43,7 @@ fn both(
     if *index != index.to_lowercase() {
         return Err(refused(&index_field, "an index has no upper-case letters"));
     }
-    if index.contains("%{") || url.contains("%{") {
-        return Err(refused(&url_field, "Fluentd replaces %{…} here: write it without"));
-    }
+    target.url(url)?;
     let tls = tls.as_ref().filter(|_| encrypted);
     let files = Certificates::of(tls);
     let index = plain(&index_field, index)?;

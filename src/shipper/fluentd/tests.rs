@@ -237,6 +237,7 @@ fn what_fluentd_cannot_do_is_said() {
         (of_output("loki", &json!({"url": "http://l"})), "outputs[o].loki: the official images"),
         (of_output("otlp", &json!({"url": "http://l"})), "outputs[o].otlp: the official images"),
         (with("http", &json!({"url": "http://[::1]/"})), "outputs[o].http.url: "),
+        (with("openSearch", &json!({"url": "http://[::1]:9200"})), "outputs[o].openSearch.url: "),
         (
             with("http", &json!({"headers": [{"name": "X", "value": "1"}, {"name": "x", "value": "2"}]})),
             "outputs[o].http.headers: ",
