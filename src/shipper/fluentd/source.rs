@@ -37,7 +37,7 @@ pub(super) fn tail(pipeline: &Pipeline<'_>, source: &Source<'_>) -> Result<Secti
         .set("pos_file_compaction_interval", "1h")
         .set("follow_inodes", true)
         .set("read_from_head", true)
-        .set("refresh_interval", "2s")
+        .set("refresh_interval", "1s")
         .set("rotate_wait", "5s")
         .comment("A look every second does without inotify, of which a node has little.")
         .set("enable_stat_watcher", false)
