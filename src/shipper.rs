@@ -94,6 +94,8 @@ pub struct Pipeline<'a> {
     pub max_line: u64,
     /// The port for the kubelet's question whether it is alive.
     pub port: u16,
+    /// Whether the image is the user's own: then nobody knows which plugins are in it.
+    pub own_image: bool,
 }
 
 /// Files of one kind.

@@ -82,6 +82,7 @@ pub fn parts(shipper: Shipper<'_>, spec: &LogSidecarSpec, images: &Images) -> Re
         buffer: engine.buffer_size.as_deref().map_or(64 << 20, bytes),
         max_line: engine.max_line_size.as_deref().map_or(1 << 20, bytes),
         port: engine.port.unwrap_or(port),
+        own_image: own_image(spec),
     };
     let config = match (&engine.config, &engine.config_map_ref) {
         (Some(text), _) => Some(Config { file, text: text.clone() }),
@@ -111,6 +112,11 @@ pub fn parts(shipper: Shipper<'_>, spec: &LogSidecarSpec, images: &Images) -> Re
         own: engine.config_map_ref.as_ref().map(|own| (own.name.clone(), own.key.clone(), file)),
         certificates,
     })
+}
+
+fn own_image(spec: &LogSidecarSpec) -> bool {
+    let container = spec.sidecar.as_ref().and_then(|sidecar| sidecar.container.as_ref());
+    container.and_then(|container| container.0.get("image")).and_then(Value::as_str).is_some_and(|image| !image.is_empty())
 }
 
 fn rendered(shipper: Shipper<'_>, pipeline: &Pipeline<'_>) -> Result<String, Error> {
