@@ -177,6 +177,32 @@ fn secrets(output: &Output) -> Vec<(String, &SecretKey)> {
     secrets
 }
 
+/// The access key of S3 under the names by which Amazon's own libraries look for one.
+#[must_use]
+pub fn aws_environment(outputs: &[Output]) -> Vec<Value> {
+    let credentials = outputs.iter().find_map(|output| output.s3.as_ref()?.credentials.as_ref());
+    let variable = |name: &str, secret: &SecretKey| json!({"name": name, "valueFrom": {"secretKeyRef": secret}});
+    credentials.map_or_else(Vec::new, |credentials| {
+        vec![
+            variable("AWS_ACCESS_KEY_ID", &credentials.access_key_id),
+            variable("AWS_SECRET_ACCESS_KEY", &credentials.secret_access_key),
+        ]
+    })
+}
+
+/// There is one such key in a process.
+pub fn refuse_two_aws_keys(outputs: &[Output]) -> Result<(), Error> {
+    let mut keys = outputs.iter().filter_map(|output| Some((output, output.s3.as_ref()?.credentials.as_ref())));
+    let Some((_, first)) = keys.next() else { return Ok(()) };
+    match keys.find(|(_, credentials)| *credentials != first) {
+        Some((output, _)) => Err(Error::Field {
+            field: format!("outputs[{}].s3.credentials", output.name),
+            problem: "this shipper has one access key for all S3 outputs: write the same, or another LogSidecar".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The variables with the names of the containers that write the files.
 #[must_use]
 pub fn writers<'a>(logs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Value> {
