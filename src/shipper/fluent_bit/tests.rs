@@ -35,7 +35,7 @@ fn output(output: &Value) -> Value {
         .map_or_else(|error| error.to_string().into(), |config| config["pipeline"]["outputs"][0].clone())
 }
 
-const HOSTILE: &str = r##"a ${HOME} "q" 'r' #{x} %{y} {{ z }} $$ $(A) %Y \\ ü # : -"##;
+const HOSTILE: &str = r#"a ${HOME} "q" 'r' #{x} %{y} {{ z }} $$ $(A) %Y \\ ü # : -"#;
 
 #[test]
 fn a_users_text_reaches_the_native_reader_as_it_is() {
