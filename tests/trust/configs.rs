@@ -52,10 +52,18 @@ fn another_config_rolls_once_the_same_never_and_an_undone_rollout_finds_its_own(
     stage.inject(&ship(&json!({"maxLineSize": "1Mi", "port": 2020, "bufferSize": "64Mi"})));
     assert_eq!((stage.templates(), configs(&stage)), (templates, [first.clone()].into()), "the same config");
 
+    // The Deployment can go back only to what its controller has seen.
+    eventually("the ReplicaSet of the first", || {
+        stage.namespace.json(&["get", "replicasets"]).to_string().contains(&first).then_some(())
+    });
     stage.inject(&ship(&json!({"bufferSize": "128Mi"})));
     let second = mounted(&stage.template()).expect("a config");
     assert_ne!(first, second);
     assert_eq!(stage.templates(), templates + 1, "another config rolls once");
+
+    eventually("the ReplicaSet of the second", || {
+        stage.namespace.json(&["get", "replicasets"]).to_string().contains(&second).then_some(())
+    });
 
     // What the sweeper may not take: the Deployment can go back to the first, and mounts the second.
     stage.uninject();

@@ -131,7 +131,7 @@ fn what_is_planned_for_an_example_is_what_becomes_of_it() {
     let mut cases: Vec<String> =
         examples.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
     cases.sort();
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 16);
     cases.iter().for_each(|case| plan_and_compare(case));
 }
 

@@ -60,8 +60,9 @@ pub fn objects(text: &str) -> Vec<Value> {
     manifest::read("text", text.as_bytes()).expect("a manifest").into_iter().map(|document| document.value).collect()
 }
 
+/// The first object that is not the config of a shipper.
 pub fn object(text: &str) -> Value {
-    objects(text).remove(0)
+    objects(text).into_iter().find(|object| object["kind"] != "ConfigMap").expect("an object")
 }
 
 /// An object as the API server would store it.
