@@ -30,8 +30,8 @@ use crate::{
 pub fn revision(spec: &LogSidecarSpec, images: &Images) -> String {
     // Only the image that is used: a new default for one shipper is nothing to the users of another.
     let image = Shipper::of(spec).map(|shipper| shipper.image(spec, images));
-    if spec.outputs.is_empty() {
-        return fingerprint(&json!([spec.logs, spec.sidecar, image]));
-    }
-    fingerprint(&json!([spec.logs, spec.sidecar, image, spec.outputs]))
+    let mut decisive = vec![json!(spec.logs), json!(spec.sidecar), json!(image)];
+    // Those without any keep the revision that they had before there were outputs.
+    decisive.extend((!spec.outputs.is_empty()).then(|| json!(spec.outputs)));
+    fingerprint(&decisive.into())
 }

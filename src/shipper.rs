@@ -15,7 +15,7 @@ pub mod fluentd;
 pub mod otel_collector;
 pub mod tail;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::{Destination, Engine, Log, LogSidecarSpec, Multiline, Output, Parser, Stdout};
 
@@ -118,6 +118,24 @@ impl<'a> Source<'a> {
         let directory = log.sidecar_directory.as_deref().unwrap_or(&log.directory);
         let files = log.files.iter().map(|file| format!("{directory}/{file}")).collect();
         Self { name: &log.name, files, parser: log.parser.as_ref(), multiline: log.multiline.as_ref() }
+    }
+}
+
+/// What rotation makes of a file, and what is not text.
+const ROTATED: [&str; 8] = ["gz", "zip", "bz2", "xz", "zst", "[0-9]", "old", "tmp"];
+
+impl Source<'_> {
+    /// The ends of names, after a dot, that are left out; not those that the user asks for.
+    pub fn excluded(&self) -> impl Iterator<Item = &'static str> + '_ {
+        ROTATED.into_iter().filter(|end| !self.files.iter().any(|file| file.ends_with(&format!(".{end}"))))
+    }
+}
+
+/// The fields of a JSON object.
+fn fields(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(map) => map,
+        _ => Map::new(),
     }
 }
 
@@ -241,6 +259,20 @@ impl<'a> Url<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest;
+
+    /// What a shipper makes of one entry of `logs` and of outputs, read back as YAML.
+    pub(super) fn read_back(
+        config: fn(&Pipeline<'_>) -> Result<String, Error>,
+        log: &Value,
+        outputs: &Value,
+    ) -> Result<Value, Error> {
+        let log: Log = serde_json::from_value(log.clone()).expect("an entry of logs");
+        let outputs: Vec<Output> = serde_json::from_value(outputs.clone()).expect("outputs");
+        let sources = vec![Source::of(&log)];
+        let pipeline = Pipeline { sources, outputs, buffer: 64 << 20, max_line: 1 << 20, port: 1, own_image: false };
+        Ok(manifest::read("config", config(&pipeline)?.as_bytes()).expect("YAML").remove(0).value)
+    }
 
     #[test]
     fn urls_are_taken_apart() {

@@ -6,6 +6,12 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+/// A URL of an API, of which the shipper knows the rest.
+const URL: &str = "self.matches('^https?://(\\\\[[0-9A-Fa-f:.]+\\\\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9/._~%-]*)?$')";
+
+/// What is said of any other.
+const URL_SAYS: &str = "write a URL such as https://host:port/path, without user, query and fragment; credentials go into auth";
+
 /// One destination. Every line of every `logs` entry goes to all outputs.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -151,8 +157,7 @@ pub struct Stdout {}
 pub struct Loki {
     /// Where it listens, such as `http://loki.logging:3100`, without the path of the API.
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://(\\\\[[0-9A-Fa-f:.]+\\\\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9/._~%-]*)?$')")
-        .message("write a URL such as https://host:port/path, without user, query and fragment; credentials go into auth"))]
+    #[x_kube(validation = Rule::new(URL).message(URL_SAYS))]
     pub url: String,
     /// The tenant (`X-Scope-OrgID`).
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "tenantID")]
@@ -192,8 +197,7 @@ fn labels(_: &mut SchemaGenerator) -> Schema {
 pub struct Otlp {
     /// Where it listens, such as `http://collector.logging:4318`; `/v1/logs` is added to it, as OpenTelemetry wants.
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://(\\\\[[0-9A-Fa-f:.]+\\\\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9/._~%-]*)?$')")
-        .message("write a URL such as https://host:port/path, without user, query and fragment; credentials go into auth"))]
+    #[x_kube(validation = Rule::new(URL).message(URL_SAYS))]
     pub url: String,
     /// Additional headers of every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -234,8 +238,7 @@ pub struct Http {
 pub struct Search {
     /// Where it listens, such as `https://elasticsearch.logging:9200`.
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://(\\\\[[0-9A-Fa-f:.]+\\\\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9/._~%-]*)?$')")
-        .message("write a URL such as https://host:port/path, without user, query and fragment; credentials go into auth"))]
+    #[x_kube(validation = Rule::new(URL).message(URL_SAYS))]
     pub url: String,
     /// The index, alias or data stream that lines are written to.
     #[schemars(length(min = 1, max = 200))]
@@ -346,6 +349,19 @@ pub enum Compression {
     Snappy,
     /// As by LZ4.
     Lz4,
+}
+
+impl Compression {
+    /// Its name, in all shippers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+        }
+    }
 }
 
 /// Who we are, to Kafka.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use super::{
     apply::{Error, TIMEOUT},
     cache::Sidecar,
     context::Context,
+    sidecar::is_any,
 };
 use crate::{
     api::{MANAGER, Reason, SIDECAR_LABEL},
@@ -40,7 +41,7 @@ const UNDER_WAY: Duration = Duration::from_secs(TIMEOUT.as_secs() + 15);
 pub(super) struct Configs(Mutex<HashSet<String>>);
 
 impl Configs {
-    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn known(&self) -> MutexGuard<'_, HashSet<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -149,11 +150,19 @@ async fn sweep(context: &Context) -> Result<(), Error> {
         None => Api::all(context.client.clone()),
     };
     let all = ask(api.list(&ListParams::default().labels(SIDECAR_LABEL))).await?.map_err(|error| explain("", error))?.items;
-    mend(context, &all).await;
+    let current = current(context);
+    mend(context, &current, &all).await;
     let mut candidates: BTreeMap<String, Vec<ConfigMap>> = BTreeMap::new();
     for config in all {
         let namespace = config.namespace().unwrap_or_default();
-        if is_made_here(&config) && !is_current(context, &namespace, &config.name_any()) {
+        let is_current = |(sidecar, wanted): &(Arc<Sidecar>, Option<plan::ConfigMap>)| {
+            sidecar.key.namespace == namespace
+                && match wanted {
+                    Some(wanted) => wanted.name == config.name_any(),
+                    None => sidecar.spec.is_err() && config.name_any().starts_with(&format!("{}-", sidecar.key.name)),
+                }
+        };
+        if is_made_here(&config) && !current.iter().any(is_current) {
             candidates.entry(namespace).or_default().push(config);
         }
     }
@@ -182,11 +191,19 @@ async fn sweep(context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
+/// What each `LogSidecar` asks for today. Of one that cannot be read nobody knows.
+fn current(context: &Context) -> Vec<(Arc<Sidecar>, Option<plan::ConfigMap>)> {
+    let wanted = |sidecar: &Sidecar| {
+        let spec = sidecar.spec.as_ref().ok()?;
+        plan::ConfigMap::of(&sidecar.key.name, spec, &context.images).ok()?
+    };
+    context.cache.all_sidecars().into_iter().map(|sidecar| (sidecar.clone(), wanted(&sidecar))).collect()
+}
+
 /// Makes those again that somebody has deleted while workloads refer to them.
-async fn mend(context: &Context, all: &[ConfigMap]) {
-    for sidecar in context.cache.all_sidecars() {
-        let Ok(spec) = &sidecar.spec else { continue };
-        let Ok(Some(config)) = plan::ConfigMap::of(&sidecar.key.name, spec, &context.images) else { continue };
+async fn mend(context: &Context, current: &[(Arc<Sidecar>, Option<plan::ConfigMap>)], all: &[ConfigMap]) {
+    for (sidecar, wanted) in current {
+        let Some(config) = wanted else { continue };
         let namespace = &sidecar.key.namespace;
         let is_there = |there: &ConfigMap| there.name_any() == config.name && there.namespace().as_ref() == Some(namespace);
         let workloads = context.cache.workloads_in(namespace);
@@ -196,7 +213,7 @@ async fn mend(context: &Context, all: &[ConfigMap]) {
             continue;
         }
         context.configs.known().retain(|known| !known.starts_with(&format!("{namespace}/{} ", config.name)));
-        if let Err(error) = ensure(context, &sidecar, &config).await {
+        if let Err(error) = ensure(context, sidecar, config).await {
             tracing::warn!(sidecar = %sidecar.key, configmap = config.name, "the config is gone and cannot be written: {error}");
         }
     }
@@ -206,15 +223,6 @@ fn is_made_here(config: &ConfigMap) -> bool {
     let mut object = serde_json::to_value(config).unwrap_or_default();
     object["kind"] = "ConfigMap".into();
     plan::ConfigMap::is_ours(&object)
-}
-
-/// Whether a `LogSidecar` of today asks for it, or is not known to ask for another.
-fn is_current(context: &Context, namespace: &str, name: &str) -> bool {
-    context.cache.sidecars_in(namespace).iter().any(|sidecar| match &sidecar.spec {
-        Ok(spec) => plan::ConfigMap::of(&sidecar.key.name, spec, &context.images)
-            .is_ok_and(|config| config.is_some_and(|config| config.name == name)),
-        Err(_) => name.starts_with(&format!("{}-", sidecar.key.name)),
-    })
 }
 
 /// Which of these names are in a pod template, in a pod, or in what a rollout that is undone would bring back.
@@ -231,21 +239,13 @@ async fn referred_to(context: &Context, namespace: &str, names: &BTreeSet<String
     ];
     let kinds = context.kinds.in_cluster().map(|kind| (kind.resource(), matches!(kind, Kind::Custom(_))));
     for (resource, may_be_missing) in kinds.chain(built_in.map(|resource| (resource, false))) {
-        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
-        let mut params = ListParams::default().limit(500);
-        loop {
-            let page = match ask(api.list(&params)).await? {
-                Ok(page) => page,
-                Err(kube::Error::Api(status)) if status.code == 404 && may_be_missing => break,
-                Err(error) => return Err(explain("", error)),
-            };
-            for item in &page.items {
-                mentioned(&item.data, names, &mut found);
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break,
-            }
+        let all_found = |item: &DynamicObject| {
+            mentioned(&item.data, names, &mut found);
+            found.len() == names.len()
+        };
+        let asked = is_any(context, namespace, &resource, may_be_missing, all_found).await;
+        if asked.map_err(|error| Error::Failed(error.to_string()))? {
+            break;
         }
     }
     Ok(found)

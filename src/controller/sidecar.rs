@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ const STILL_THERE: Duration = Duration::from_secs(1);
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error("no answer from the API server within {} s", TIMEOUT.as_secs())]
     Timeout,
     /// Without the API server's own text, which may repeat what is in the object.
@@ -187,35 +187,49 @@ fn holds(context: &Context, workload: &Workload, sidecar: &Sidecar) -> bool {
 /// Asks the API server, not the cache.
 async fn is_in_cluster(context: &Context, sidecar: &Sidecar) -> Result<bool, Error> {
     for kind in context.kinds.in_cluster() {
-        let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &sidecar.key.namespace, &kind.resource());
-        let mut params = ListParams::default().limit(500);
-        loop {
-            let page = tokio::time::timeout(TIMEOUT, api.list(&params)).await;
-            let page = match page.map_err(|_| Error::Timeout)? {
-                Ok(page) => page,
-                // Of a custom resource that is not served (any more) there is none.
-                Err(kube::Error::Api(status)) if status.code == 404 && matches!(kind, Kind::Custom(_)) => break,
-                Err(error) => return Err(Error::Api(error)),
-            };
-            let held =
-                |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| holds(context, &workload, sidecar));
-            if page.items.iter().any(held) {
-                return Ok(true);
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break,
-            }
+        let held =
+            |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| holds(context, &workload, sidecar));
+        let may_be_missing = matches!(kind, Kind::Custom(_));
+        if is_any(context, &sidecar.key.namespace, &kind.resource(), may_be_missing, held).await? {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether any object of a resource is such a one; asks the API server page by page, and stops at the first.
+pub(super) async fn is_any(
+    context: &Context,
+    namespace: &str,
+    resource: &ApiResource,
+    may_be_missing: bool,
+    mut is_such: impl FnMut(&DynamicObject) -> bool,
+) -> Result<bool, Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, resource);
+    let mut params = ListParams::default().limit(500);
+    loop {
+        let page = tokio::time::timeout(TIMEOUT, api.list(&params)).await;
+        let page = match page.map_err(|_| Error::Timeout)? {
+            Ok(page) => page,
+            // Of a custom resource that is not served (any more) there is none.
+            Err(kube::Error::Api(status)) if status.code == 404 && may_be_missing => return Ok(false),
+            Err(error) => return Err(Error::Api(error)),
+        };
+        if page.items.iter().any(&mut is_such) {
+            return Ok(true);
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(false),
+        }
+    }
 }
 
 /// Changes the metadata of the version that was looked at, and no other.
 async fn patch(context: &Context, sidecar: &Sidecar, operation: Value) -> Result<Option<DynamicObject>, Error> {
     let guard = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": sidecar.version});
     let patch: json_patch::Patch = serde_json::from_value(json!([guard, operation])).unwrap_or_default();
-    let resource = kube::api::ApiResource::erase::<LogSidecar>(&());
+    let resource = ApiResource::erase::<LogSidecar>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &sidecar.key.namespace, &resource);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let answer = tokio::time::timeout(TIMEOUT, api.patch(&sidecar.key.name, &params, &Patch::Json::<()>(patch))).await;

@@ -36,8 +36,7 @@ impl ConfigMap {
     }
 
     pub(super) fn new(sidecar: &str, config: Config) -> Self {
-        let digest = fingerprint(&json!([config.file, config.text]));
-        Self { name: format!("{sidecar}-{}", &digest[..10]), sidecar: sidecar.to_owned(), config }
+        Self { name: name(sidecar, &json!([config.file, config.text])), sidecar: sidecar.to_owned(), config }
     }
 
     /// The object.
@@ -62,11 +61,12 @@ impl ConfigMap {
         let Some(sidecar) = object["metadata"]["labels"][SIDECAR_LABEL].as_str() else { return false };
         let Some(data) = object["data"].as_object().filter(|data| data.len() == 1) else { return false };
         object["kind"] == "ConfigMap"
-            && data.iter().any(|(file, text)| {
-                let digest = fingerprint(&json!([file, text]));
-                object["metadata"]["name"] == format!("{sidecar}-{}", &digest[..10])
-            })
+            && data.iter().any(|(file, text)| object["metadata"]["name"] == name(sidecar, &json!([file, text])))
     }
+}
+
+fn name(sidecar: &str, content: &Value) -> String {
+    format!("{sidecar}-{}", &fingerprint(content)[..10])
 }
 
 pub(super) fn refusal(error: &Error) -> Refusal {

@@ -44,11 +44,12 @@ pub(super) fn parts(
         }
         Shipper::FluentBit(engine) | Shipper::Fluentd(engine) | Shipper::OtelCollector(engine) => engine,
     };
-    let EngineParts { container: mut ours, mut env, config, own, certificates } =
+    let EngineParts { container: mut ours, env, config, own, certificates } =
         engine::parts(shipper, spec, images).map_err(|error| refusal(&error))?;
-    env.extend(engine::writers(spec.logs.iter().map(|log| log.name.as_str()).zip(writers.iter().map(String::as_str))));
-    let always: Vec<Value> = key::list(&Value::Object(ours.clone()), "env").cloned().collect();
-    ours.insert("env".to_owned(), always.into_iter().chain(env).collect());
+    let writers = engine::writers(spec.logs.iter().map(|log| log.name.as_str()).zip(writers.iter().map(String::as_str)));
+    if let Some(all) = ours.entry("env").or_insert_with(|| json!([])).as_array_mut() {
+        all.extend(env.into_iter().chain(writers));
+    }
     let mut parts = Parts { container: ours, volumes: Vec::new(), uses: Vec::new(), mounts: Vec::new() };
     let source = match (config.map(|config| ConfigMap::new(name, config)), own) {
         (Some(made), _) => Some(json!({"name": made.name})),
@@ -131,7 +132,7 @@ fn own_name(container: &str, what: &str) -> String {
 }
 
 fn mount(volume: &str, path: &str, read_only: bool) -> Map<String, Value> {
-    let mut mount = Map::from_iter([("name".to_owned(), volume.into()), ("mountPath".to_owned(), path.into())]);
+    let mut mount = volume::mount_of(volume, path);
     if read_only {
         mount.insert("readOnly".to_owned(), true.into());
     }

@@ -195,7 +195,7 @@ fn hidden(holder: &Value, log: &Log, container: &str) -> Vec<Warning> {
     warnings
 }
 
-fn mount_of(volume: &str, path: &str) -> Map<String, Value> {
+pub(super) fn mount_of(volume: &str, path: &str) -> Map<String, Value> {
     Map::from_iter([("name".to_owned(), volume.into()), ("mountPath".to_owned(), path.into())])
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{Error, Images, Pipeline, Shipper, Source, fluent_bit, fluentd, literal, otel_collector, outputs};
-use crate::api::{Auth, Destination, Engine, LogSidecarSpec, Output, SecretKey};
+use crate::api::{Auth, Destination, LogSidecarSpec, Output, SecretKey};
 
 /// Where the config is.
 pub const CONFIG: &str = "/logsidecar/config";
@@ -67,12 +67,17 @@ pub struct Parts {
     pub certificates: BTreeMap<String, BTreeSet<String>>,
 }
 
+type Render = fn(&Pipeline<'_>) -> Result<String, Error>;
+type Contain = fn(&Pipeline<'_>) -> Map<String, Value>;
+
 /// Makes them.
 pub fn parts(shipper: Shipper<'_>, spec: &LogSidecarSpec, images: &Images) -> Result<Parts, Error> {
-    let (engine, file, port) = match shipper {
-        Shipper::FluentBit(engine) => (engine, fluent_bit::FILE, fluent_bit::PORT),
-        Shipper::Fluentd(engine) => (engine, fluentd::FILE, fluentd::PORT),
-        Shipper::OtelCollector(engine) => (engine, otel_collector::FILE, otel_collector::PORT),
+    let (engine, file, port, config, container): (_, _, _, Render, Contain) = match shipper {
+        Shipper::FluentBit(engine) => (engine, fluent_bit::FILE, fluent_bit::PORT, fluent_bit::config, fluent_bit::container),
+        Shipper::Fluentd(engine) => (engine, fluentd::FILE, fluentd::PORT, fluentd::config, fluentd::container),
+        Shipper::OtelCollector(engine) => {
+            (engine, otel_collector::FILE, otel_collector::PORT, otel_collector::config, otel_collector::container)
+        }
         // It has none of this.
         Shipper::Tail => return Err(Error::Output("tail has no config".to_owned())),
     };
@@ -87,13 +92,9 @@ pub fn parts(shipper: Shipper<'_>, spec: &LogSidecarSpec, images: &Images) -> Re
     let config = match (&engine.config, &engine.config_map_ref) {
         (Some(text), _) => Some(Config { file, text: text.clone() }),
         (None, Some(_)) => None,
-        (None, None) => Some(Config { file, text: rendered(shipper, &pipeline)? }),
+        (None, None) => Some(Config { file, text: config(&pipeline)? }),
     };
-    let mut container = match shipper {
-        Shipper::Fluentd(_) => fluentd::container(&pipeline),
-        Shipper::OtelCollector(_) => otel_collector::container(&pipeline),
-        Shipper::FluentBit(_) | Shipper::Tail => fluent_bit::container(&pipeline),
-    };
+    let mut container = container(&pipeline);
     container.shift_insert(0, "image".to_owned(), shipper.image(spec, images).into());
     if engine.has_own_config() && engine.port.is_none() {
         // Nobody knows whether it answers there.
@@ -107,7 +108,7 @@ pub fn parts(shipper: Shipper<'_>, spec: &LogSidecarSpec, images: &Images) -> Re
     }
     Ok(Parts {
         container,
-        env: environment(engine, &pipeline),
+        env: environment(&pipeline),
         config,
         own: engine.config_map_ref.as_ref().map(|own| (own.name.clone(), own.key.clone(), file)),
         certificates,
@@ -119,15 +120,7 @@ fn own_image(spec: &LogSidecarSpec) -> bool {
     container.and_then(|container| container.0.get("image")).and_then(Value::as_str).is_some_and(|image| !image.is_empty())
 }
 
-fn rendered(shipper: Shipper<'_>, pipeline: &Pipeline<'_>) -> Result<String, Error> {
-    match shipper {
-        Shipper::Fluentd(_) => fluentd::config(pipeline),
-        Shipper::OtelCollector(_) => otel_collector::config(pipeline),
-        Shipper::FluentBit(_) | Shipper::Tail => fluent_bit::config(pipeline),
-    }
-}
-
-fn environment(_: &Engine, pipeline: &Pipeline<'_>) -> Vec<Value> {
+fn environment(pipeline: &Pipeline<'_>) -> Vec<Value> {
     let metadata = [("POD_NAMESPACE", "metadata.namespace"), ("POD_NAME", "metadata.name"), ("NODE_NAME", "spec.nodeName")];
     let metadata = metadata.map(|(name, path)| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}));
     let secrets = pipeline.outputs.iter().flat_map(secrets);

@@ -8,7 +8,7 @@ mod outputs;
 
 use serde_json::{Map, Value, json};
 
-use super::{Error, Pipeline, engine};
+use super::{Error, Pipeline, engine, fields};
 use crate::manifest;
 
 /// The config file.
@@ -68,7 +68,7 @@ pub fn config(pipeline: &Pipeline<'_>) -> Result<String, Error> {
 pub fn container(pipeline: &Pipeline<'_>) -> Map<String, Value> {
     let mut env = vec![json!({"name": DOLLAR, "value": "$"})];
     env.extend(engine::aws_environment(&pipeline.outputs));
-    let container = json!({
+    fields(json!({
         "command": ["/fluent-bit/bin/fluent-bit"],
         "args": ["-c", format!("{}/{FILE}", engine::CONFIG)],
         "env": env,
@@ -76,11 +76,7 @@ pub fn container(pipeline: &Pipeline<'_>) -> Map<String, Value> {
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "192Mi"}},
         // Not /api/v1/health, which says that it is ill when a destination is down.
         "livenessProbe": engine::liveness("/api/v1/uptime", pipeline.port),
-    });
-    match container {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+    }))
 }
 
 /// A user's text, in which Fluent Bit finds no variable.

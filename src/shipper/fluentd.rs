@@ -135,16 +135,12 @@ pub fn container(pipeline: &Pipeline<'_>) -> Map<String, Value> {
         state = engine::STATE,
         config = engine::CONFIG,
     );
-    let container = json!({
+    super::fields(json!({
         "command": ["sh", "-c", script, "fluentd"],
         "ports": [{"name": "logsidecar", "containerPort": pipeline.port}],
         "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "384Mi"}},
         "livenessProbe": engine::liveness("/alive?json=%7B%7D", pipeline.port),
-    });
-    match container {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+    }))
 }
 
 /// The image with the plugins that the outputs need.

@@ -9,7 +9,7 @@ mod receivers;
 use serde_json::{Map, Value, json};
 
 use self::exporters::Exporter;
-use super::{Error, Pipeline, engine};
+use super::{Error, Pipeline, engine, fields};
 use crate::manifest;
 
 /// The config file.
@@ -73,7 +73,7 @@ pub fn config(pipeline: &Pipeline<'_>) -> Result<String, Error> {
 pub fn container(pipeline: &Pipeline<'_>) -> Map<String, Value> {
     let mut env = vec![json!({"name": "GOMEMLIMIT", "value": "200MiB"})];
     env.extend(engine::aws_environment(&pipeline.outputs));
-    let container = json!({
+    fields(json!({
         // Else up to a hundred lines wait in memory whose position is kept already, and a SIGKILL loses them (measured).
         "args": [format!("--config={}/{FILE}", engine::CONFIG), "--feature-gates=stanza.synchronousLogEmitter"],
         "env": env,
@@ -83,11 +83,7 @@ pub fn container(pipeline: &Pipeline<'_>) -> Map<String, Value> {
         // It does not look at the files once more when it is told to end: a line of the last half second would be lost (measured).
         // By the kubelet (Kubernetes 1.30 and later), as its image has no `sleep`.
         "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
-    });
-    match container {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+    }))
 }
 
 /// A user's text, in which the collector finds no variable.

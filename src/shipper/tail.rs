@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::{Images, literal};
+use super::{Images, fields, literal};
 
 /// The program without its comments, which would be in every pod template.
 static SCRIPT: LazyLock<String> = LazyLock::new(|| {
@@ -21,16 +21,12 @@ static SCRIPT: LazyLock<String> = LazyLock::new(|| {
 #[must_use]
 pub fn container(files: &[String], images: &Images) -> Map<String, Value> {
     let files: Vec<Value> = files.iter().map(|file| literal(file)).collect();
-    let container = json!({
+    fields(json!({
         "image": images.tail,
         "command": ["sh", "-c", *SCRIPT, "tail"],
         "args": files,
         "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-    });
-    match container {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+    }))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 use logsidecar::manifest;
 use serde_json::{Value, json};
 
-use crate::cluster::{Namespace, eventually, has_image, kubectl, left_out, logsidecar, tell, try_kubectl, within};
+use crate::cluster::{Namespace, eventually, has_image, left_out, logsidecar, tell, try_kubectl, within};
 
 /// How many lines a writer writes, about a thousand a second.
 const LINES: usize = 15_000;
@@ -189,12 +189,17 @@ fn settle(namespace: &Namespace, shipper: &str) -> Account {
     }
 }
 
-fn hold_up(namespace: &Namespace, seconds: u64) {
+/// Loki answers nobody while something is done.
+fn without_loki(namespace: &Namespace, meanwhile: impl FnOnce()) {
     let hand =
         |signal: &str| namespace.kubectl(&["exec", "loki", "-c", "hand", "--", "sh", "-c", &kill(signal, "usr/bin/lok[i]")]);
     hand("-STOP");
-    thread::sleep(Duration::from_secs(seconds));
+    meanwhile();
     hand("-CONT");
+}
+
+fn hold_up(namespace: &Namespace, seconds: u64) {
+    without_loki(namespace, || thread::sleep(Duration::from_secs(seconds)));
 }
 
 /// Sends a signal to the process whose command line has these words, which must not be these words themselves.
@@ -300,25 +305,15 @@ const CASES: &[Case] = &[
 ];
 
 fn deleted_in_an_outage(namespace: &Namespace, _: &str) {
-    let hand =
-        |signal: &str| namespace.kubectl(&["exec", "loki", "-c", "hand", "--", "sh", "-c", &kill(signal, "usr/bin/lok[i]")]);
-    hand("-STOP");
-    thread::sleep(Duration::from_secs(3));
-    delete_pods(namespace);
-    thread::sleep(Duration::from_secs(5));
-    hand("-CONT");
+    without_loki(namespace, || {
+        thread::sleep(Duration::from_secs(3));
+        delete_pods(namespace);
+        thread::sleep(Duration::from_secs(5));
+    });
 }
 
-/// A cluster without a provisioner needs the volume, too.
 fn provide_claim(namespace: &Namespace) {
-    let name = &namespace.name;
-    let classes: Value = serde_json::from_str(&kubectl(&["get", "storageclass", "-o", "json"], "")).expect("JSON");
-    if classes["items"].as_array().is_some_and(Vec::is_empty) {
-        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": {
-            "capacity": {"storage": "64Mi"}, "accessModes": ["ReadWriteOnce"], "claimRef": {"namespace": name, "name": "kept"},
-            "hostPath": {"path": format!("/run/{name}-kept"), "type": "DirectoryOrCreate"}}});
-        kubectl(&["apply", "-f", "-"], &volume.to_string());
-    }
+    namespace.provide_volume("kept", "64Mi");
     let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "kept"}, "spec": {
         "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}});
     namespace.apply(&claim.to_string());

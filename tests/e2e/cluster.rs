@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs `kubectl`; the error is what it says on standard error.
 pub fn try_kubectl(arguments: &[&str], stdin: &str) -> Result<String, String> {
@@ -105,6 +105,18 @@ impl Namespace {
     pub fn json(&self, arguments: &[&str]) -> Value {
         let text = self.kubectl(&[arguments, &["-o", "json"]].concat());
         serde_json::from_str(&text).expect("kubectl prints JSON")
+    }
+
+    /// A cluster without a provisioner needs the volume of a claim, too.
+    pub fn provide_volume(&self, claim: &str, size: &str) {
+        let classes: Value = serde_json::from_str(&kubectl(&["get", "storageclass", "-o", "json"], "")).expect("JSON");
+        if classes["items"].as_array().is_some_and(Vec::is_empty) {
+            let name = &self.name;
+            let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": {
+                "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "claimRef": {"namespace": name, "name": claim},
+                "hostPath": {"path": format!("/run/{name}"), "type": "DirectoryOrCreate"}}});
+            kubectl(&["apply", "-f", "-"], &volume.to_string());
+        }
     }
 
     /// The pod template of a Deployment.

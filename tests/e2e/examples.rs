@@ -17,7 +17,7 @@ fn run(case: &str, namespace: &Namespace) -> String {
     let workload = objects(&file("workload.yaml")).remove(0);
     let name = workload["metadata"]["name"].as_str().expect("a name").to_owned();
     if let Some(claim) = example(case, "claim.yaml") {
-        provide_volume(namespace);
+        namespace.provide_volume("app-logs", "16Mi");
         namespace.apply(&claim);
     }
     namespace.apply(&file("workload.yaml"));
@@ -33,22 +33,6 @@ fn as_injected(case: &str, namespace: &Namespace) -> Value {
     let stored =
         kubectl(&["-n", &namespace.name, "create", "--dry-run=server", "-o", "json", "-f", "-"], &injected.to_string());
     serde_json::from_str::<Value>(&stored).expect("JSON")["spec"]["template"].clone()
-}
-
-/// A cluster without a provisioner needs the volume, too.
-fn provide_volume(namespace: &Namespace) {
-    let classes: Value = serde_json::from_str(&kubectl(&["get", "storageclass", "-o", "json"], "")).expect("JSON");
-    if classes["items"].as_array().is_some_and(Vec::is_empty) {
-        let name = &namespace.name;
-        kubectl(
-            &["apply", "-f", "-"],
-            &format!(
-                "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {name}}}, spec: {{capacity: {{storage: 16Mi}}, \
-                 accessModes: [ReadWriteOnce], claimRef: {{namespace: {name}, name: app-logs}}, \
-                 hostPath: {{path: /run/{name}, type: DirectoryOrCreate}}}}}}"
-            ),
-        );
-    }
 }
 
 fn ready(namespace: &Namespace, deployment: &str) {

@@ -18,9 +18,6 @@ const NGINX: &str = r#"^(?<remote>[^ ]*) (?<host>[^ ]*) (?<user>[^ ]*) \[(?<time
 /// Apache's formats `common` and `combined`.
 const APACHE: &str = r#"^(?<host>[^ ]*) [^ ]* (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<method>\S+)(?: +(?<path>[^ ]*) +\S*)?" (?<code>[^ ]*) (?<size>[^ ]*)(?: "(?<referer>[^\"]*)" "(?<agent>.*)")?$"#;
 
-/// What rotation makes of a file, and what is not text.
-const EXCLUDED: [&str; 8] = ["gz", "zip", "bz2", "xz", "zst", "[0-9]", "old", "tmp"];
-
 /// The name of what belongs to a source.
 fn own(source: &Source<'_>) -> String {
     format!("logs_{}", source.name.replace('-', "_"))
@@ -54,11 +51,7 @@ pub(super) fn input(source: &Source<'_>, max_line: u64) -> Result<Value, Error> 
         "storage.type": "filesystem",
         "storage.pause_on_chunks_overlimit": "on",
     });
-    let excluded: Vec<String> = EXCLUDED
-        .iter()
-        .filter(|end| !source.files.iter().any(|file| file.ends_with(&format!(".{end}"))))
-        .map(|end| format!("*.{end}"))
-        .collect();
+    let excluded: Vec<String> = source.excluded().map(|end| format!("*.{end}")).collect();
     input["exclude_path"] = excluded.join(",").into();
     if let Some(multiline) = source.multiline {
         input["multiline.parser"] = match multiline.language {

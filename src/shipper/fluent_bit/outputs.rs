@@ -14,9 +14,8 @@ use crate::{
 
 /// One output, for the lines of all sources.
 pub(super) fn output(output: &Output) -> Result<Value, Error> {
-    let variable = |what: &str| format!("${{{}}}", secret_variable(&output.name, what));
     let mut all = Map::from_iter([
-        ("name".to_owned(), plugin(output).into()),
+        ("name".to_owned(), plugin(output.destination()).into()),
         ("alias".to_owned(), output.name.as_str().into()),
         ("match".to_owned(), "logs.*".into()),
         ("retry_limit".to_owned(), "no_limits".into()),
@@ -76,12 +75,12 @@ pub(super) fn output(output: &Output) -> Result<Value, Error> {
                 "retain_metadata_in_forward_mode": false, "compress": "gzip",
             });
             if forward.shared_key.is_some() {
-                fields["shared_key"] = variable("SHARED_KEY").into();
+                fields["shared_key"] = variable(output, "SHARED_KEY").into();
                 fields["self_hostname"] = "${POD_NAME}".into();
             }
             fields
         }
-        Destination::Kafka(kafka) => kafka_fields(kafka, &variable("PASSWORD")),
+        Destination::Kafka(kafka) => kafka_fields(kafka, &variable(output, "PASSWORD")),
     };
     all.extend(fields.as_object().cloned().unwrap_or_default());
     all.extend(credentials(output)?);
@@ -91,26 +90,24 @@ pub(super) fn output(output: &Output) -> Result<Value, Error> {
     Ok(Value::Object(all))
 }
 
-const fn plugin(output: &Output) -> &'static str {
-    if output.loki.is_some() {
-        "loki"
-    } else if output.otlp.is_some() {
-        "opentelemetry"
-    } else if output.http.is_some() {
-        "http"
-    } else if output.elasticsearch.is_some() {
-        "es"
-    } else if output.open_search.is_some() {
-        "opensearch"
-    } else if output.s3.is_some() {
-        "s3"
-    } else if output.forward.is_some() {
-        "forward"
-    } else if output.kafka.is_some() {
-        "kafka"
-    } else {
-        "stdout"
+/// The name of the plugin.
+const fn plugin(destination: Destination<'_>) -> &'static str {
+    match destination {
+        Destination::Stdout => "stdout",
+        Destination::Loki(_) => "loki",
+        Destination::Otlp(_) => "opentelemetry",
+        Destination::Http(_) => "http",
+        Destination::Elasticsearch(_) => "es",
+        Destination::OpenSearch(_) => "opensearch",
+        Destination::S3(_) => "s3",
+        Destination::Forward(_) => "forward",
+        Destination::Kafka(_) => "kafka",
     }
+}
+
+/// What the environment holds of an output.
+fn variable(output: &Output, what: &str) -> String {
+    format!("${{{}}}", secret_variable(&output.name, what))
 }
 
 fn kafka_fields(kafka: &Kafka, password: &str) -> Value {
@@ -120,13 +117,7 @@ fn kafka_fields(kafka: &Kafka, password: &str) -> Value {
         "rdkafka.request.required.acks": -1, "queue_full_retries": 0,
     });
     if let Some(compression) = kafka.compression.filter(|compression| *compression != Compression::None) {
-        fields["rdkafka.compression.codec"] = match compression {
-            Compression::None => "none",
-            Compression::Gzip => "gzip",
-            Compression::Snappy => "snappy",
-            Compression::Lz4 => "lz4",
-        }
-        .into();
+        fields["rdkafka.compression.codec"] = compression.as_str().into();
     }
     let security = match (kafka.sasl.is_some(), kafka.tls.is_some()) {
         (false, false) => "PLAINTEXT",
@@ -174,13 +165,12 @@ fn index(search: &Search) -> Value {
 
 /// Headers and credentials.
 fn credentials(output: &Output) -> Result<Map<String, Value>, Error> {
-    let variable = |what: &str| format!("${{{}}}", secret_variable(&output.name, what));
     let destination = output.destination();
     let mut fields = Map::new();
     let mut headers: Vec<String> = Vec::new();
     for (index, header) in destination.headers().iter().enumerate() {
         let Header { name, value, secret_key_ref: _ } = header;
-        let value = value.as_ref().map_or_else(|| variable(&format!("HEADER_{index}")), |value| text(value));
+        let value = value.as_ref().map_or_else(|| variable(output, &format!("HEADER_{index}")), |value| text(value));
         headers.push(format!("{name} {value}"));
     }
     let is_search = matches!(destination, Destination::Elasticsearch(_) | Destination::OpenSearch(_));
@@ -193,16 +183,16 @@ fn credentials(output: &Output) -> Result<Map<String, Value>, Error> {
         }
         Some(Auth { basic: Some(basic), .. }) => {
             fields.insert("http_user".to_owned(), basic.username.as_str().into());
-            fields.insert("http_passwd".to_owned(), variable("PASSWORD").into());
+            fields.insert("http_passwd".to_owned(), variable(output, "PASSWORD").into());
         }
         Some(Auth { bearer: Some(_), .. }) if is_search => {
             let problem =
                 "Fluent Bit sends no bearer token to a search engine: write basic, or sidecar.otelCollector".to_owned();
             return Err(Error::Field { field: field("bearer"), problem });
         }
-        Some(Auth { bearer: Some(_), .. }) => headers.push(format!("Authorization Bearer {}", variable("TOKEN"))),
+        Some(Auth { bearer: Some(_), .. }) => headers.push(format!("Authorization Bearer {}", variable(output, "TOKEN"))),
         Some(Auth { api_key: Some(_), .. }) if output.elasticsearch.is_some() => {
-            fields.insert("http_api_key".to_owned(), variable("API_KEY").into());
+            fields.insert("http_api_key".to_owned(), variable(output, "API_KEY").into());
         }
         Some(Auth { api_key: Some(_), .. }) => {
             let problem = "only Elasticsearch has API keys: write basic or bearer".to_owned();

@@ -3,25 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    api::{Log, Output},
-    shipper::Source,
-};
+use crate::shipper::tests::read_back;
 
 /// A config as Fluent Bit has it after the variables are replaced.
 fn read(log: &Value, outputs: &Value) -> Result<Value, Error> {
-    let log: Log = serde_json::from_value(log.clone()).expect("an entry of logs");
-    let outputs: Vec<Output> = serde_json::from_value(outputs.clone()).expect("outputs");
-    let pipeline = Pipeline {
-        sources: vec![Source::of(&log)],
-        outputs,
-        buffer: 64 << 20,
-        max_line: 1 << 20,
-        port: 2020,
-        own_image: false,
-    };
-    let text = config(&pipeline)?.replace("${LOGSIDECAR_DOLLAR}", "$");
-    Ok(manifest::read("config", text.as_bytes()).expect("YAML").remove(0).value)
+    read_back(|pipeline| Ok(config(pipeline)?.replace("${LOGSIDECAR_DOLLAR}", "$")), log, outputs)
 }
 
 fn log() -> Value {

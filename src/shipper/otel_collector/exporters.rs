@@ -53,12 +53,7 @@ pub(super) fn exporter(output: &Output, share: u64) -> Result<Exporter, Error> {
             ("awss3", json!({"s3uploader": uploader, "marshaler": "otlp_json"}))
         }
         Destination::Kafka(kafka) => {
-            let compression = match kafka.compression {
-                None | Some(Compression::None) => "none",
-                Some(Compression::Gzip) => "gzip",
-                Some(Compression::Snappy) => "snappy",
-                Some(Compression::Lz4) => "lz4",
-            };
+            let compression = kafka.compression.map_or("none", Compression::as_str);
             let mut config = json!({
                 "brokers": kafka.brokers,
                 "logs": {"topic": kafka.topic, "encoding": "otlp_json"},

@@ -24,17 +24,15 @@ const PYTHON: &str =
     r"^(\s|[A-Za-z_.]+(Error|Exception|Interrupt|Exit|Warning)\b|During handling of the above|The above exception was|$)";
 const GO: &str = r"^(\s|goroutine \d+|\S+\(.*\)$|created by |exit status |\[signal |$)";
 
-/// What rotation makes of a file, and what is not text.
-const EXCLUDED: [&str; 8] = ["gz", "zip", "bz2", "xz", "zst", "[0-9]", "old", "tmp"];
-
 /// Reads the files of a source.
 pub(super) fn receiver(source: &Source<'_>, max_line: u64, labels: &Map<String, Value>) -> Result<Value, Error> {
     let files: Vec<String> = source.files.iter().map(|file| text(file)).collect();
-    let ends = EXCLUDED.iter().filter(|end| !source.files.iter().any(|file| file.ends_with(&format!(".{end}"))));
     let directories: std::collections::BTreeSet<&str> =
         source.files.iter().map(|file| file.rsplit_once('/').map_or("", |(directory, _)| directory)).collect();
-    let excluded: Vec<String> =
-        ends.flat_map(|end| directories.iter().map(move |directory| format!("{}/*.{end}", text(directory)))).collect();
+    let excluded: Vec<String> = source
+        .excluded()
+        .flat_map(|end| directories.iter().map(move |directory| format!("{}/*.{end}", text(directory))))
+        .collect();
     let mut resource = labels.clone();
     for (attribute, name) in [
         ("service.name", container_variable(source.name)),

@@ -3,23 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    api::{Log, Output},
-    shipper::Source,
-};
+use crate::shipper::tests::read_back;
 
 fn read(log: &Value, outputs: &Value) -> Result<Value, Error> {
-    let log: Log = serde_json::from_value(log.clone()).expect("an entry of logs");
-    let outputs: Vec<Output> = serde_json::from_value(outputs.clone()).expect("outputs");
-    let pipeline = Pipeline {
-        sources: vec![Source::of(&log)],
-        outputs,
-        buffer: 64 << 20,
-        max_line: 1 << 20,
-        port: 13133,
-        own_image: false,
-    };
-    Ok(manifest::read("config", config(&pipeline)?.as_bytes()).expect("YAML").remove(0).value)
+    read_back(config, log, outputs)
 }
 
 const HOSTILE: &str = r#"a ${env:HOME} "q" 'r' #{x} %{y} {{ z }} $$ $(A) %Y \\ ü # : -"#;
