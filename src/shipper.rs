@@ -258,8 +258,66 @@ impl<'a> Url<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::manifest;
+
+    /// Texts made of all that means something to a shipper, Ruby, JSON, YAML, the kubelet or a date, some of them long.
+    pub(super) fn hostile() -> impl Strategy<Value = String> {
+        let pieces = [
+            "'",
+            "\"",
+            "\\",
+            "#",
+            "#{",
+            "}",
+            "${",
+            "${tag}",
+            "${HOME}",
+            "${env:HOME}",
+            "$$",
+            ": ",
+            "- ",
+            "$(",
+            "%",
+            "%Y",
+            "%{",
+            "%%",
+            "{{",
+            "}}",
+            ",",
+            "|",
+            ";",
+            "[",
+            "]",
+            "*",
+            "?",
+            " ",
+            "\t",
+            "@include x",
+            "<a>",
+            "</match>",
+            "é",
+            "\u{2028}",
+            "😀",
+            "a",
+            "0",
+            "(",
+            ")",
+            "=begin",
+            "\r",
+            "\n",
+            "`",
+            "&",
+            "~",
+            "!",
+        ];
+        let text = prop::collection::vec(prop::sample::select(pieces.to_vec()), 1..12).prop_map(|pieces| pieces.concat());
+        // The longest that the schema takes anywhere.
+        let long = text.clone().prop_map(|text| text.repeat((64 << 10) / text.len()));
+        prop_oneof![20 => text, 1 => long]
+    }
 
     /// What a shipper makes of one entry of `logs` and of outputs, read back as YAML.
     pub(super) fn read_back(

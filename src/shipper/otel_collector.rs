@@ -4,6 +4,7 @@
 //! the receiver has ticked off already. A queue that is full makes the receiver wait (`block_on_overflow`) and drops nothing.
 
 mod exporters;
+mod multiline;
 mod receivers;
 
 use serde_json::{Map, Value, json};

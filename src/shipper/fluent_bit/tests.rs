@@ -1,13 +1,27 @@
-//! What is written is read back: by a reader of YAML, and one variable as Fluent Bit replaces it.
+//! What is written is read back: by a reader of YAML, and variables as Fluent Bit replaces them.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::shipper::tests::read_back;
+use crate::shipper::tests::{hostile, read_back};
 
-/// A config as Fluent Bit has it after the variables are replaced.
 fn read(log: &Value, outputs: &Value) -> Result<Value, Error> {
-    read_back(|pipeline| Ok(config(pipeline)?.replace("${LOGSIDECAR_DOLLAR}", "$")), log, outputs)
+    read_back(config, log, outputs)
+}
+
+/// A value as Fluent Bit has it: a variable for the dollar sign; no others but those of ours.
+fn told(value: &Value) -> String {
+    let mut rest = value.as_str().expect("text");
+    let mut told = String::new();
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}').expect("a variable");
+        assert!(name.starts_with("LOGSIDECAR_"), "{name}");
+        told += before;
+        told += if name == DOLLAR { "$" } else { "<variable>" };
+        rest = after;
+    }
+    told + rest
 }
 
 fn log() -> Value {
@@ -21,19 +35,55 @@ fn output(output: &Value) -> Value {
         .map_or_else(|error| error.to_string().into(), |config| config["pipeline"]["outputs"][0].clone())
 }
 
-const HOSTILE: &str = r#"a ${HOME} "q" 'r' #{x} %{y} {{ z }} $$ $(A) %Y \\ ü # : -"#;
-
-#[test]
-fn a_users_text_reaches_the_native_reader_as_it_is() {
-    let config = read(&json!({"name": "app", "directory": HOSTILE.replace(' ', "/"), "files": ["*.log"]}), &json!([]))
-        .expect("a config");
-    assert_eq!(config["pipeline"]["inputs"][0]["path"], format!("{}/*.log", HOSTILE.replace(' ', "/")));
-    let web = output(&json!({"http": {"url": "http://h", "headers": [{"name": "X", "value": HOSTILE}]}}));
-    assert_eq!(web["header"], json!([format!("X {HOSTILE}")]));
-    let kafka = json!({"kafka": {"brokers": ["b:1"], "topic": "t", "sasl": {"mechanism": "PLAIN", "username": HOSTILE, "password": {"name": "s", "key": "k"}}}});
-    assert_eq!(output(&kafka)["rdkafka.sasl.username"], HOSTILE);
-    let parsed = json!({"name": "app", "directory": "/l", "parser": {"format": "regex", "regex": r#"(?<a>[${]"'#)"#}});
-    assert_eq!(read(&parsed, &json!([])).expect("a config")["parsers"][0]["regex"], r#"(?<a>[$\{]"'#)"#);
+proptest! {
+    #[test]
+    fn a_users_text_reaches_the_native_reader_as_it_is(hostile in hostile()) {
+        let secret = json!({"name": "s", "key": "k"});
+        let is = || hostile.clone();
+        let basic = json!({"basic": {"username": hostile, "password": secret}});
+        let sasl = json!({"mechanism": "PLAIN", "username": hostile, "password": secret});
+        for (output, property, expected) in [
+            (json!({"loki": {"url": "http://h", "tenantID": hostile}}), "/tenant_id", is()),
+            (json!({"http": {"url": "http://h", "headers": [{"name": "X", "value": hostile}]}}), "/header/0", format!("X {hostile}")),
+            (json!({"http": {"url": "http://h", "auth": basic}}), "/http_user", is()),
+            (json!({"kafka": {"brokers": ["b:1"], "topic": "t", "sasl": sasl}}), "/rdkafka.sasl.username", is()),
+        ] {
+            let mut output = output;
+            output["name"] = "o".into();
+            match read(&log(), &json!([output])) {
+                Ok(config) => {
+                    let value = config["pipeline"]["outputs"][0].pointer(property).expect("a value");
+                    prop_assert_eq!(told(value), expected, "{}", output);
+                }
+                Err(error) => prop_assert!(property == "/http_user" && hostile.contains("${"), "{}", error),
+            }
+        }
+        for (log, pointer, expected) in [
+            (json!({"directory": format!("/l/{hostile}")}), "/pipeline/inputs/0/path", format!("/l/{hostile}/*.log")),
+            (json!({"directory": "/l", "files": [format!("{hostile}x")]}), "/pipeline/inputs/0/path", format!("/l/{hostile}x")),
+        ] {
+            let mut log = log;
+            log["name"] = "app".into();
+            match read(&log, &json!([])) {
+                Ok(config) => prop_assert_eq!(told(config.pointer(pointer).expect("a value")), expected, "{}", log),
+                Err(error) => prop_assert!(hostile.contains(','), "{}", error),
+            }
+        }
+        // An expression means the same, and is spelt so that nothing looks like a variable.
+        let expression = format!("(?<a>){}", regex::escape(&hostile));
+        for (field, log) in [
+            ("/parsers/0/regex", json!({"parser": {"format": "regex", "regex": expression}})),
+            ("/multiline_parsers/0/rules/0/regex", json!({"multiline": {"firstLine": expression}})),
+        ] {
+            let mut log = log;
+            (log["name"], log["directory"]) = ("app".into(), "/l".into());
+            let config = read(&log, &json!([])).expect("a config");
+            let native = told(config.pointer(field).expect("an expression"));
+            let native = native.strip_prefix('/').and_then(|native| native.strip_suffix('/')).unwrap_or(&native);
+            prop_assert!(!native.contains("${"), "{}", native);
+            prop_assert_eq!(native.replace(r"$\{", "${"), expression.replace(r"$\{", "${"));
+        }
+    }
 }
 
 #[test]

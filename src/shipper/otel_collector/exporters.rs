@@ -29,20 +29,20 @@ pub(super) fn exporter(output: &Output, share: u64) -> Result<Exporter, Error> {
         Destination::Stdout | Destination::Http(_) | Destination::Forward(_) => {
             return Err(Error::cannot(output, COLLECTOR_CANNOT));
         }
-        Destination::Loki(loki) => ("otlphttp", json!({"endpoint": format!("{}/otlp", loki.url.trim_end_matches('/'))})),
-        Destination::Otlp(otlp) => ("otlphttp", json!({"endpoint": otlp.url.trim_end_matches('/')})),
+        Destination::Loki(loki) => ("otlphttp", json!({"endpoint": format!("{}/otlp", text(loki.url.trim_end_matches('/')))})),
+        Destination::Otlp(otlp) => ("otlphttp", json!({"endpoint": text(otlp.url.trim_end_matches('/'))})),
         Destination::Elasticsearch(search) => ("elasticsearch", elasticsearch(search)),
         Destination::OpenSearch(search) => ("opensearch", opensearch(search)),
         Destination::S3(s3) => {
             let mut uploader = json!({
-                "region": s3.region, "s3_bucket": s3.bucket, "s3_partition_format": "%Y/%m/%d", "compression": "gzip",
+                "region": text(&s3.region), "s3_bucket": text(&s3.bucket), "s3_partition_format": "%Y/%m/%d", "compression": "gzip",
             });
-            let folder = [s3.prefix.clone().unwrap_or_default(), variable("POD_NAMESPACE")].join("/");
+            let folder = [text(s3.prefix.as_deref().unwrap_or_default()), variable("POD_NAMESPACE")].join("/");
             uploader["s3_prefix"] = folder.trim_start_matches('/').into();
             // One file for each pod: names are made of it and a random part.
             uploader["file_prefix"] = format!("{}-", variable("POD_NAME")).into();
             if let Some(endpoint) = &s3.endpoint {
-                uploader["endpoint"] = endpoint.as_str().into();
+                uploader["endpoint"] = text(endpoint).into();
                 uploader["s3_force_path_style"] = true.into();
             }
             if s3.tls.is_some() {
@@ -55,8 +55,8 @@ pub(super) fn exporter(output: &Output, share: u64) -> Result<Exporter, Error> {
         Destination::Kafka(kafka) => {
             let compression = kafka.compression.map_or("none", Compression::as_str);
             let mut config = json!({
-                "brokers": kafka.brokers,
-                "logs": {"topic": kafka.topic, "encoding": "otlp_json"},
+                "brokers": kafka.brokers.iter().map(|broker| text(broker)).collect::<Vec<_>>(),
+                "logs": {"topic": text(&kafka.topic), "encoding": "otlp_json"},
                 "producer": {"required_acks": -1, "compression": compression},
             });
             if let Some(sasl) = &kafka.sasl {
@@ -112,16 +112,16 @@ pub(super) fn exporter(output: &Output, share: u64) -> Result<Exporter, Error> {
 }
 
 fn elasticsearch(search: &Search) -> Value {
-    let mut config = json!({"endpoints": [search.url]});
+    let mut config = json!({"endpoints": [text(&search.url)]});
     if search.daily {
         config["logstash_format"] = json!({"enabled": true, "prefix_separator": "-", "date_format": "%Y.%m.%d"});
     }
-    config["logs_index"] = search.index.as_str().into();
+    config["logs_index"] = text(&search.index).into();
     config
 }
 
 fn opensearch(search: &Search) -> Value {
-    let mut config = json!({"http": {"endpoint": search.url}, "logs_index": search.index});
+    let mut config = json!({"http": {"endpoint": text(&search.url)}, "logs_index": text(&search.index)});
     if search.daily {
         config["logs_index_time_format"] = "yyyy.MM.dd".into();
     }

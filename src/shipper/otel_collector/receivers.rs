@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{STORAGE, text, variable};
+use super::{STORAGE, multiline::line_start, text, variable};
 use crate::{
-    api::{Format, Language, Parser},
+    api::{Format, Parser},
     shipper::{
         Error, Source,
         dialect::{Dialect, groups},
@@ -17,12 +17,6 @@ const NGINX: &str = r#"^(?P<remote>[^ ]*) (?P<host>[^ ]*) (?P<user>[^ ]*) \[(?P<
 
 /// Apache's formats `common` and `combined`.
 const APACHE: &str = r#"^(?P<host>[^ ]*) [^ ]* (?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "(?P<method>\S+)(?: +(?P<path>[^ ]*) +\S*)?" (?P<code>[^ ]*) (?P<size>[^ ]*)(?: "(?P<referer>[^"]*)" "(?P<agent>.*)")?$"#;
-
-/// The lines of a stack trace that belong to the line before them.
-const JAVA: &str = r"^(\s+at |\s+\.\.\. \d+ |\s*Caused by: |\s*Suppressed: |\s*at \S+\()";
-const PYTHON: &str =
-    r"^(\s|[A-Za-z_.]+(Error|Exception|Interrupt|Exit|Warning)\b|During handling of the above|The above exception was|$)";
-const GO: &str = r"^(\s|goroutine \d+|\S+\(.*\)$|created by |exit status |\[signal |$)";
 
 /// Reads the files of a source.
 pub(super) fn receiver(source: &Source<'_>, max_line: u64, labels: &Map<String, Value>) -> Result<Value, Error> {
@@ -59,39 +53,28 @@ pub(super) fn receiver(source: &Source<'_>, max_line: u64, labels: &Map<String, 
         "retry_on_failure": {"enabled": true, "initial_interval": "1s", "max_interval": "30s", "max_elapsed_time": 0},
         "resource": resource,
     });
-    let mut operators = Vec::new();
     if let Some(multiline) = source.multiline {
-        if let Some(first) = &multiline.first_line {
-            groups(Dialect::Re2, &format!("logs[{}].multiline.firstLine", source.name), first)?;
-            receiver["multiline"] = json!({"line_start_pattern": text(first)});
-            receiver["force_flush_period"] = "1s".into();
-        }
-        let belongs = multiline.language.map(|language| match language {
-            Language::Java => JAVA,
-            Language::Python => PYTHON,
-            Language::Go => GO,
-        });
-        operators.extend(belongs.map(recombine));
+        let start = match (multiline.language, &multiline.first_line) {
+            (_, Some(first)) => {
+                groups(Dialect::Re2, &format!("logs[{}].multiline.firstLine", source.name), first)?;
+                text(first)
+            }
+            (Some(language), None) => text(&line_start(language)),
+            // The schema refuses it; every line on its own is what it means.
+            (None, None) => "^".to_owned(),
+        };
+        receiver["multiline"] = json!({"line_start_pattern": start});
+        // What is written last waits so long for more.
+        receiver["force_flush_period"] = "1s".into();
+        // Else an entry would end with its line feed, before which `$` does not match.
+        receiver["preserve_trailing_whitespaces"] = false.into();
     }
+    let mut operators = Vec::new();
     operators.extend(source.parser.map(|parser| operator(source, parser)).transpose()?.into_iter().flatten());
     if !operators.is_empty() {
         receiver["operators"] = operators.into();
     }
     Ok(receiver)
-}
-
-/// Puts lines together with the one before them.
-fn recombine(belongs: &str) -> Value {
-    // The expression stands in quotes of its own.
-    let pattern = text(&belongs.replace('\\', "\\\\"));
-    json!({
-        "type": "recombine",
-        "combine_field": "body",
-        "is_first_entry": format!("not (body matches '{pattern}')"),
-        "source_identifier": "attributes[\"log.file.path\"]",
-        "force_flush_period": "1s",
-        "max_log_size": 1_048_576,
-    })
 }
 
 /// Takes the line apart; what does not fit passes as it is.

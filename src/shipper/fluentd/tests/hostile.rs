@@ -4,54 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{super::Error, Read, least, log, of_output, outputs, rendered, text};
-
-/// Texts made of all that means something to Fluentd, Ruby, JSON or a date.
-fn hostile() -> impl Strategy<Value = String> {
-    let pieces = [
-        "'",
-        "\"",
-        "\\",
-        "#",
-        "#{",
-        "}",
-        "${",
-        "${tag}",
-        "$(",
-        "%",
-        "%Y",
-        "%{",
-        "%%",
-        "{{",
-        "}}",
-        ",",
-        "|",
-        ";",
-        "[",
-        "]",
-        "*",
-        "?",
-        " ",
-        "\t",
-        "@include x",
-        "<a>",
-        "</match>",
-        "é",
-        "\u{2028}",
-        "😀",
-        "a",
-        "0",
-        "(",
-        ")",
-        "=begin",
-        "\r",
-        "\n",
-        "`",
-        "&",
-        "~",
-        "!",
-    ];
-    prop::collection::vec(prop::sample::select(pieces.to_vec()), 1..12).prop_map(|pieces| pieces.concat())
-}
+use crate::shipper::tests::hostile;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
@@ -118,7 +71,9 @@ proptest! {
             if wild.is_match(shell) {
                 prop_assert!(!braces.is_match(native), "no braces: {}", native);
                 let plain = escape.replace_all(native, "$1").into_owned();
-                prop_assert_eq!(plain, stars.replace_all(shell, "*"));
+                // Within a class two of them are as good as one; elsewhere Ruby would look into all folders below.
+                prop_assert!(!native.contains("**/"), "no recursion: {}", native);
+                prop_assert_eq!(stars.replace_all(&plain, "*"), stars.replace_all(shell, "*"));
             } else {
                 prop_assert_eq!(native, shell);
             }
