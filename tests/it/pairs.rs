@@ -110,7 +110,7 @@ fn another(path: &str, value: &Value) -> Value {
         Value::String(_) if path.ends_with("/mechanism") => "PLAIN".into(),
         Value::String(text) if path.contains("/brokers/") => format!("x{text}").into(),
         Value::String(text) => format!("{text}x").into(),
-        other => panic!("{path}: {other}"),
+        other => other.clone(),
     }
 }
 

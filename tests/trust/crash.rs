@@ -15,7 +15,6 @@ use crate::{
     kubernetes::{eventually, left_out},
     oracle,
     owners::{ACTIONS, left},
-    proxy::Fault,
     stage::{SIDECAR, Stage, admin},
 };
 

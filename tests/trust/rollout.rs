@@ -15,8 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kubelet::Kubelet,
-    kubernetes::{eventually, is_under_way, tell},
-    proxy::Fault,
+    kubernetes::{eventually, is_under_way, tell, within},
     stage::{Stage, admin},
 };
 
@@ -71,7 +70,8 @@ fn condition(status: &Value, kind: &str) -> (String, String, String) {
 
 /// Waits for the verdict on the current spec.
 fn verdict(stage: &Stage, controller: &crate::controller::Controller, wanted: &str) -> Value {
-    eventually(&format!("Ready for the reason {wanted}"), || {
+    // Thirty rollouts, five at a time, take their time on a machine that does other things.
+    within(Duration::from_secs(600), &format!("Ready for the reason {wanted}"), || {
         if !controller.proxy.is_alive() {
             controller.start();
         }
@@ -120,7 +120,7 @@ fn never_more_than_allowed_at_a_time_whatever_happens_around_it() {
         }
     });
     for killed_at in [7, 16] {
-        eventually("the rollout to have come so far", || {
+        within(Duration::from_secs(600), "the rollout to have come so far", || {
             let injected = status(&stage)["injected"].as_u64().unwrap_or_default();
             (injected >= killed_at).then_some(())
         });

@@ -119,7 +119,7 @@ impl Stage {
 
     /// Takes all LogSidecars out and waits for that.
     pub fn uninject(&self) {
-        self.namespace.kubectl(&["delete", "logsidecars", "--all", "--timeout=60s"]);
+        self.namespace.kubectl(&["delete", "logsidecars", "--all", "--timeout=600s"]);
     }
 }
 
