@@ -1,7 +1,7 @@
 # Everything that people do here. `make` lists it.
 CLUSTER := tests/cluster/cluster
 
-.PHONY: help demo test test-full unit lint accounting generate generate-docs fuzz bench cluster cluster-down
+.PHONY: help demo test test-full unit lint accounting cost generate generate-docs fuzz bench cluster cluster-down
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -25,6 +25,9 @@ fuzz: ## Random input for the command line and the planner, half a minute each (
 
 accounting: ## What is lost and what arrives twice when things go wrong, as a table (a cluster must be up: make cluster)
 	@eval "$$($(CLUSTER) env)" && ACCOUNTING=1 cargo test --locked --test e2e -- --test-threads=1 --nocapture every_line_is_accounted_for
+
+cost: ## What a sidecar costs, idle and busy, as ratios to the least that would do (RATES="0 1000 10000", five minutes)
+	@tests/cost/run
 
 bench: ## How fast, how sparing, how small, on a control plane of its own (N="100 1000 10000" ROUNDS=3, about half an hour)
 	@tests/bench/run

@@ -21,6 +21,7 @@ mod look;
 mod memory;
 mod observe;
 mod outcomes;
+mod own_config;
 mod packed;
 mod queue;
 mod reconcile;

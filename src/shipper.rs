@@ -4,6 +4,7 @@
 //! * [`fluent_bit`], [`fluentd`], [`otel_collector`]: a pipeline → the shipper's native config, and its container
 //! * [`engine`]: what these three have in common: config, state, secrets, metadata
 //! * [`dialect`]: whether a shipper understands an expression
+//! * `own`: whether a config that the user has written can work
 //!
 //! A config depends on nothing but the spec: what differs from pod to pod (its name, the container that writes the files) comes by
 //! environment variables. So one ConfigMap serves all targets of a `LogSidecar`.
@@ -13,6 +14,7 @@ pub mod engine;
 pub mod fluent_bit;
 pub mod fluentd;
 pub mod otel_collector;
+mod own;
 pub mod tail;
 
 use serde_json::{Map, Value};
@@ -121,14 +123,16 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What rotation makes of a file, and what is not text.
-const ROTATED: [&str; 8] = ["gz", "zip", "bz2", "xz", "zst", "[0-9]", "old", "tmp"];
+/// What rotation makes of a file, and what is not text: the ends of names, after a dot.
+const ROTATED: [&str; 10] = ["gz", "zip", "bz2", "xz", "zst", "[0-9]", "[0-9][0-9]", "[0-9][0-9][0-9]", "old", "tmp"];
 
-impl Source<'_> {
-    /// The ends of names, after a dot, that are left out; not those that the user asks for.
-    pub fn excluded(&self) -> impl Iterator<Item = &'static str> + '_ {
-        ROTATED.into_iter().filter(|end| !self.files.iter().any(|file| file.ends_with(&format!(".{end}"))))
-    }
+/// Those of them that no pattern asks for. Whoever writes `app.log.1` or `*.log.[0-9]*` asks for all that have numbers.
+fn excluded(patterns: &[String]) -> impl Iterator<Item = &'static str> {
+    let ends = || patterns.iter().filter_map(|pattern| Some(pattern.rsplit_once('.')?.1));
+    ROTATED.into_iter().filter(move |excluded| {
+        let numbered = excluded.starts_with('[');
+        !ends().any(|end| if numbered { end.starts_with(|c: char| c == '[' || c.is_ascii_digit()) } else { end == *excluded })
+    })
 }
 
 /// The fields of a JSON object.
@@ -330,6 +334,20 @@ mod tests {
         let sources = vec![Source::of(&log)];
         let pipeline = Pipeline { sources, outputs, buffer: 64 << 20, max_line: 1 << 20, port: 1, own_image: false };
         Ok(manifest::read("config", config(&pipeline)?.as_bytes()).expect("YAML").remove(0).value)
+    }
+
+    #[test]
+    fn what_was_rotated_away_is_left_out_unless_a_pattern_asks_for_it() {
+        let all = |patterns: &[&str]| {
+            let patterns: Vec<String> = patterns.iter().map(|pattern| format!("/l/{pattern}")).collect();
+            excluded(&patterns).collect::<Vec<_>>()
+        };
+        let without = |some: &[&str]| ROTATED.into_iter().filter(|end| !some.contains(end)).collect::<Vec<_>>();
+        let numbers = without(&["[0-9]", "[0-9][0-9]", "[0-9][0-9][0-9]"]);
+        assert_eq!(all(&["*.log", "plain", "a.*"]), ROTATED);
+        assert_eq!(all(&["*.log", "*.log.[0-9]*"]), numbers);
+        assert_eq!(all(&["app.log.1"]), numbers);
+        assert_eq!(all(&["*.log.old", "*.gz"]), without(&["old", "gz"]));
     }
 
     #[test]

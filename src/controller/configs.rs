@@ -98,7 +98,7 @@ async fn adopt(api: &Api<ConfigMap>, sidecar: &Sidecar, config: &plan::ConfigMap
 }
 
 /// No answer in time is an answer, too.
-async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Result<kube::Result<T>, Error> {
+pub(super) async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Result<kube::Result<T>, Error> {
     tokio::time::timeout(TIMEOUT, request).await.map_err(|_| Error::Timeout)
 }
 

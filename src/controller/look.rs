@@ -14,7 +14,8 @@ use super::{
     configs,
     context::Context,
     follow::poll,
-    memory::{Contest, Memory, REFUSED_FOR},
+    memory::{Contest, Memory, REFUSED_FOR, refused_for},
+    own_config,
     queue::Next,
     workload::Workload,
 };
@@ -113,6 +114,7 @@ impl Look<'_> {
             if let Some(config) = ConfigMap::of(claim.name, spec, &self.context.images).ok().flatten() {
                 configs::ensure(self.context, sidecar, &config).await?;
             }
+            own_config::is_there(self.context, &sidecar.key.namespace, spec).await?;
         }
         apply(&self.context.client, &self.workload, plan, Mode::Write).await
     }
@@ -229,8 +231,8 @@ impl Look<'_> {
                 drop(memories);
                 Some(self.settled(plan))
             }
-            Memory::Refused(refused, refusal, at) if refused == state && at.elapsed() < REFUSED_FOR => {
-                let (refusal, wait) = (refusal.clone(), REFUSED_FOR.saturating_sub(at.elapsed()));
+            Memory::Refused(refused, refusal, at) if refused == state && at.elapsed() < refused_for(refusal) => {
+                let (refusal, wait) = (refusal.clone(), refused_for(refusal).saturating_sub(at.elapsed()));
                 drop(memories);
                 self.pass_over();
                 self.note_all(plan, &self.workload, Some(&refusal), false);
@@ -285,8 +287,9 @@ impl Look<'_> {
                 self.abandon();
                 self.pass_over();
                 self.note_all(plan, &self.workload, Some(&refusal), false);
+                let next = Next::After(refused_for(&refusal));
                 self.remember(Memory::Refused(state, refusal, tokio::time::Instant::now()));
-                Next::After(REFUSED_FOR)
+                next
             }
             apply::Error::Timeout | apply::Error::Failed(_) => {
                 tracing::warn!(workload = %key, reason = %Reason::Retrying, "{error}");

@@ -10,10 +10,15 @@ use std::{
 use tokio::time::Instant;
 
 use super::workload::Writer;
-use crate::plan::Refusal;
+use crate::{api::Reason, plan::Refusal};
 
 /// How long a patch that the API server refuses is not sent again, unless template or plan change.
 pub(super) const REFUSED_FOR: Duration = Duration::from_secs(60);
+
+/// The same for one refusal: a config of the user's own that is not there yet costs no more than a look.
+pub(super) fn refused_for(refusal: &Refusal) -> Duration {
+    if refusal.reason == Reason::ConfigInvalid { Duration::from_secs(5) } else { REFUSED_FOR }
+}
 
 /// How often the same plan is written before pauses begin, how long they become, and when all is forgotten.
 const FREE_WRITES: u32 = 3;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Error, Images, Pipeline, Shipper, Source, fluent_bit, fluentd, literal, otel_collector, outputs};
+use super::{Error, Images, Pipeline, Shipper, Source, fluent_bit, fluentd, literal, otel_collector, outputs, own};
 use crate::api::{Auth, Destination, LogSidecarSpec, Output, SecretKey};
 
 /// Where the config is.
@@ -94,6 +94,10 @@ pub fn parts(shipper: Shipper<'_>, spec: &LogSidecarSpec, images: &Images) -> Re
         (None, Some(_)) => None,
         (None, None) => Some(Config { file, text: config(&pipeline)? }),
     };
+    let env = environment(&pipeline.outputs);
+    if let Some(text) = &engine.config {
+        judge(shipper, spec, text)?;
+    }
     let mut container = container(&pipeline);
     container.shift_insert(0, "image".to_owned(), shipper.image(spec, images).into());
     if engine.has_own_config() && engine.port.is_none() {
@@ -108,11 +112,21 @@ pub fn parts(shipper: Shipper<'_>, spec: &LogSidecarSpec, images: &Images) -> Re
     }
     Ok(Parts {
         container,
-        env: environment(&pipeline),
+        env,
         config,
         own: engine.config_map_ref.as_ref().map(|own| (own.name.clone(), own.key.clone(), file)),
         certificates,
     })
+}
+
+/// Refuses a config of the user's own that cannot work, as far as that can be known without the shipper.
+pub fn judge(shipper: Shipper<'_>, spec: &LogSidecarSpec, text: &str) -> Result<(), Error> {
+    // With a config of the user's own, outputs are none of our business.
+    let ours = environment(&[]);
+    let none = Map::new();
+    let user = spec.sidecar.as_ref().and_then(|sidecar| sidecar.container.as_ref());
+    let container = user.map_or(&none, |user| &user.0);
+    own::check(shipper, text, &own::Environment { ours: &ours, container, own_image: own_image(spec) })
 }
 
 fn own_image(spec: &LogSidecarSpec) -> bool {
@@ -120,10 +134,10 @@ fn own_image(spec: &LogSidecarSpec) -> bool {
     container.and_then(|container| container.0.get("image")).and_then(Value::as_str).is_some_and(|image| !image.is_empty())
 }
 
-fn environment(pipeline: &Pipeline<'_>) -> Vec<Value> {
+fn environment(outputs: &[Output]) -> Vec<Value> {
     let metadata = [("POD_NAMESPACE", "metadata.namespace"), ("POD_NAME", "metadata.name"), ("NODE_NAME", "spec.nodeName")];
     let metadata = metadata.map(|(name, path)| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}));
-    let secrets = pipeline.outputs.iter().flat_map(secrets);
+    let secrets = outputs.iter().flat_map(secrets);
     let secrets = secrets.map(|(name, secret)| json!({"name": name, "valueFrom": {"secretKeyRef": secret}}));
     metadata.into_iter().chain(secrets).collect()
 }

@@ -22,7 +22,7 @@ mod text;
 
 use serde_json::{Map, Value, json};
 
-use super::{Error, Images, Pipeline, Source, Url, engine};
+use super::{Error, Images, Pipeline, Source, Url, engine, excluded};
 use crate::api::{Destination, Output};
 use text::{Section, refused};
 

@@ -2,219 +2,24 @@
 //!
 //! `make accounting` runs everything and prints the table of `docs/delivery.md`; the short suite has Jobs only.
 
-use std::{
-    collections::BTreeMap,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
-use logsidecar::manifest;
 use serde_json::{Value, json};
 
-use crate::cluster::{Namespace, eventually, has_image, left_out, logsidecar, tell, try_kubectl, within};
-
-/// How many lines a writer writes, about a thousand a second.
-const LINES: usize = 15_000;
-
-/// What becomes of a full log file.
-const RENAME: &str = "mv /logs/app.log /logs/app.log.$i";
-const REPLACE: &str = "rm /logs/app.log; : > /logs/app.log";
-const TRUNCATE: &str = "cp /logs/app.log /logs/app.log.1; : > /logs/app.log";
-const KEEP: &str = ":";
-
-/// A writer that says what it has written on a disk that outlives it. A line is written there after it is in the log, so what is
-/// there was to be delivered. (The kubelet makes one dollar sign of two.)
-fn writer(rotation: &str, end: &str) -> String {
-    format!(
-        "echo $$$$ > /truth/pid; run=$(date +%s)-$$$$; i=0; trap 'stop=1' TERM
-         while [ $i -lt {LINES} ] && [ -z \"$stop\" ]; do
-           echo \"line $run $i\" >> /logs/app.log; echo \"line $run $i\" >> /truth/all; i=$((i+1))
-           [ $((i % 100)) != 0 ] || sleep 0.08
-           [ $((i % 3000)) != 0 ] || {{ {rotation}; }}
-         done
-         echo \"line $run last\" >> /logs/app.log; echo \"line $run last\" >> /truth/all; touch /truth/done; {end}"
-    )
-}
-
-fn pod(namespace: &Namespace, script: &str, restart: &str) -> Value {
-    json!({"metadata": {"labels": {"app": "app"}}, "spec": {
-        "restartPolicy": restart,
-        // So that one container can kill another.
-        "shareProcessNamespace": true,
-        "terminationGracePeriodSeconds": 30,
-        "containers": [{"name": "app", "image": "busybox:1.36", "command": ["sh", "-c", script],
-            "volumeMounts": [{"name": "truth", "mountPath": "/truth"}]}],
-        "volumes": [{"name": "truth", "hostPath": {"path": format!("/run/{}-truth", namespace.name), "type": "DirectoryOrCreate"}}],
-    }})
-}
-
-/// Loki, with somebody beside it who can hold it up.
-fn loki(namespace: &Namespace) -> String {
-    let mut objects: Vec<Value> = manifest::read("loki", include_bytes!("loki.yaml"))
-        .expect("a manifest")
-        .into_iter()
-        .map(|document| document.value)
-        .collect();
-    let pod = objects.iter_mut().find(|object| object["kind"] == "Pod").expect("a pod");
-    pod["spec"]["shareProcessNamespace"] = true.into();
-    let hand = json!({"name": "hand", "image": "busybox:1.36", "command": ["sleep", "100000"]});
-    pod["spec"]["containers"].as_array_mut().expect("a list").push(hand);
-    let text: Vec<String> = objects.iter().map(Value::to_string).collect();
-    namespace.apply(&text.join("\n---\n"));
-    namespace.wait("pod/loki", "condition=Ready");
-    let address = namespace.json(&["get", "service", "loki"])["spec"]["clusterIP"].as_str().expect("an address").to_owned();
-    format!("http://{address}:3100")
-}
-
-/// The shippers that can be had here.
-fn shippers() -> Vec<&'static str> {
-    let mut all = vec!["otelCollector", "fluentBit"];
-    if !has_image("fluent-bit") {
-        left_out("accounting with Fluent Bit", "no image of it can be had here");
-        all.pop();
-    }
-    if !has_image("loki") || !has_image("otelcol") {
-        left_out("accounting", "no images of Loki and the collector can be had here");
-        all.clear();
-    }
-    all
-}
-
-fn sidecar(shipper: &str, url: &str, target: &Value, durable: bool) -> Value {
-    let mut log = json!({"name": "app", "directory": "/logs"});
-    let mut settings = json!({});
-    if durable {
-        let claim = json!({"claimName": "kept"});
-        log["volume"] = json!({"name": "kept-logs", "subPath": "logs", "persistentVolumeClaim": claim});
-        settings["state"] = json!({"name": "kept-state", "subPath": "state", "persistentVolumeClaim": claim});
-    }
-    let mut spec = json!({"target": target, "logs": [log], "sidecar": {shipper: settings}});
-    if shipper != "tail" {
-        spec["outputs"] = json!([{"name": "loki", "loki": {"url": url}}]);
-    }
-    json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": spec})
-}
-
-/// Applies a workload with its sidecar in it.
-fn apply(namespace: &Namespace, sidecar: &Value, workload: &Value) {
-    let text = format!("{sidecar}\n---\n{workload}\n");
-    namespace.apply(&logsidecar(&["inject", "-f", "-", "--tail-image=busybox:1.36", "-n", &namespace.name], &text));
-}
-
-/// What was written, and how often each line of it has arrived.
-#[derive(Debug, PartialEq)]
-struct Account {
-    written: usize,
-    lost: usize,
-    duplicated: usize,
-}
-
-fn account(truth: &str, arrived: &[String]) -> Account {
-    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    arrived.iter().for_each(|line| *times.entry(line.as_str()).or_default() += 1);
-    let written: Vec<&str> = truth.lines().filter(|line| line.starts_with("line ")).collect();
-    let missing: Vec<&&str> = written.iter().filter(|line| !times.contains_key(**line)).collect();
-    if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
-        tell(&format!("missing so far: {} from `{first}` to `{last}`", missing.len()));
-    }
-    let lost = missing.len();
-    let duplicated = times.values().map(|times| times - 1).sum();
-    Account { written: written.len(), lost, duplicated }
-}
-
-/// What has arrived: in Loki, or on the sidecar's standard output.
-fn arrived(namespace: &Namespace, shipper: &str) -> Vec<String> {
-    if shipper != "tail" {
-        return in_loki(namespace);
-    }
-    let logs =
-        |options: &[&str]| try_kubectl(&[&["-n", &namespace.name, "logs", "deploy/app", "-c", "ship"], options].concat(), "");
-    let all = [logs(&["--previous"]), logs(&[])].into_iter().flatten();
-    all.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
-}
-
-fn in_loki(namespace: &Namespace) -> Vec<String> {
-    let path = format!(
-        "/api/v1/namespaces/{}/services/loki:3100/proxy/loki/api/v1/query_range?query=%7Bservice_name%3D~%22.%2B%22%7D&limit=1000000&start=0&end=4000000000000000000",
-        namespace.name
-    );
-    let Ok(text) = try_kubectl(&["get", "--raw", &path], "") else { return Vec::new() };
-    let answer: Value = serde_json::from_str(&text).expect("JSON");
-    let streams = answer["data"]["result"].as_array().expect("streams").iter();
-    let values = streams.flat_map(|stream| stream["values"].as_array().expect("values"));
-    values.map(|value| line_of(value[1].as_str().expect("a line"))).collect()
-}
-
-/// Fluent Bit sends an object, the collector the line itself.
-fn line_of(text: &str) -> String {
-    let object: Option<Value> = serde_json::from_str(text).ok();
-    object.and_then(|object| object["log"].as_str().map(str::to_owned)).unwrap_or_else(|| text.to_owned())
-}
-
-fn in_app(namespace: &Namespace, script: &str) -> String {
-    try_kubectl(&["-n", &namespace.name, "exec", "deploy/app", "-c", "app", "--", "sh", "-c", script], "").unwrap_or_default()
-}
-
-/// What was written, from a pod of its own, as that of the writer may be gone.
-fn truth(namespace: &Namespace) -> String {
-    let mut reader = pod(namespace, "sleep 1000", "Never");
-    (reader["apiVersion"], reader["kind"]) = ("v1".into(), "Pod".into());
-    reader["metadata"] = json!({"name": "reader"});
-    reader["spec"]["terminationGracePeriodSeconds"] = 0.into();
-    namespace.apply(&reader.to_string());
-    namespace.wait("pod/reader", "condition=Ready");
-    namespace.kubectl(&["exec", "reader", "--", "cat", "/truth/all"])
-}
-
-fn until_written(namespace: &Namespace, lines: usize) {
-    within(Duration::from_secs(180), "the writer", || {
-        in_app(namespace, "cat /truth/all | wc -l").trim().parse::<usize>().ok().filter(|written| *written >= lines)
-    });
-}
-
-/// Waits until nothing is lost, or nothing new has come for long.
-fn settle(namespace: &Namespace, shipper: &str) -> Account {
-    let truth = truth(namespace);
-    let (mut last, mut since) = (usize::MAX, Instant::now());
-    loop {
-        let arrived = arrived(namespace, shipper);
-        let account = account(&truth, &arrived);
-        if account.lost != last {
-            (last, since) = (account.lost, Instant::now());
-        }
-        if account.lost == 0 || since.elapsed() > Duration::from_secs(90) {
-            return account;
-        }
-        thread::sleep(Duration::from_secs(1));
-    }
-}
-
-/// Loki answers nobody while something is done.
-fn without_loki(namespace: &Namespace, meanwhile: impl FnOnce()) {
-    let hand =
-        |signal: &str| namespace.kubectl(&["exec", "loki", "-c", "hand", "--", "sh", "-c", &kill(signal, "usr/bin/lok[i]")]);
-    hand("-STOP");
-    meanwhile();
-    hand("-CONT");
-}
+use crate::{
+    cluster::{Namespace, eventually, left_out, restart_kubelet, tell, within},
+    lines::{
+        Account, KEEP, LINES, RENAME, REPLACE, TRUNCATE, apply, command_line, in_app, in_loki, kill, loki, pod, settle,
+        shippers, sidecar, until_written, without_loki, writer,
+    },
+};
 
 fn hold_up(namespace: &Namespace, seconds: u64) {
     without_loki(namespace, || thread::sleep(Duration::from_secs(seconds)));
 }
 
-/// Sends a signal to the process whose command line has these words, which must not be these words themselves.
-fn kill(signal: &str, words: &str) -> String {
-    format!("for p in /proc/[0-9]*; do grep -q '{words}' $p/cmdline 2>/dev/null && kill {signal} ${{p#/proc/}}; done; true")
-}
-
 fn kill_sidecar(namespace: &Namespace, shipper: &str) {
-    let words = match shipper {
-        "otelCollector" => "/otelcol-contri[b]",
-        "fluentBit" => "bin/fluent-bi[t]",
-        // By its script.
-        _ => "[f]ollowed= live",
-    };
-    in_app(namespace, &kill("-9", words));
+    in_app(namespace, &kill("-9", command_line(shipper)));
 }
 
 fn kill_app(namespace: &Namespace) {
@@ -240,69 +45,74 @@ struct Case {
     name: &'static str,
     rotation: &'static str,
     fault: Fault,
+    /// What is added to the entry of `logs`.
+    log: &'static str,
+    /// Three of four lines belong to the one before.
+    traces: bool,
     /// On a claim that outlives the pod.
     durable: bool,
-    /// What may be lost.
+    /// It may lose lines.
     loses: bool,
+    /// It harms others that run at the same time.
+    alone: bool,
 }
 
-const QUIET: Fault = |_, _| {};
-const ALL_AT_ONCE: Case = Case {
-    name: "all at once",
-    rotation: RENAME,
+const QUIET: Case = Case {
+    name: "nothing",
+    rotation: KEEP,
+    fault: |_, _| {},
+    log: "{}",
+    traces: false,
     durable: false,
-    // What is rotated while nobody reads is not found again under its new name.
-    loses: true,
-    fault: |namespace, shipper| {
-        kill_sidecar(namespace, shipper);
-        kill_app(namespace);
-        hold_up(namespace, 20);
-        kill_sidecar(namespace, shipper);
-    },
+    loses: false,
+    alone: false,
+};
+const ALL_AT_ONCE: Fault = |namespace, shipper| {
+    kill_sidecar(namespace, shipper);
+    kill_app(namespace);
+    hold_up(namespace, 20);
+    kill_sidecar(namespace, shipper);
 };
 const CASES: &[Case] = &[
-    Case { name: "nothing", rotation: KEEP, durable: false, loses: false, fault: QUIET },
+    QUIET,
+    Case { name: "sidecar: kill -9 (tail: once, else three times)", fault: kill_sidecar_again_and_again, ..QUIET },
     Case {
-        name: "sidecar: kill -9 (tail: once, else three times)",
-        rotation: KEEP,
-        durable: false,
-        loses: false,
+        name: "sidecar: kill -9 three times, stack traces (multiline: java)",
         fault: kill_sidecar_again_and_again,
+        log: r#"{"multiline": {"language": "java"}}"#,
+        traces: true,
+        ..QUIET
     },
+    Case { name: "application: kill -9", fault: |namespace, _| kill_app(namespace), ..QUIET },
+    Case { name: "rotation by rename", rotation: RENAME, ..QUIET },
+    Case { name: "rotation by delete and create", rotation: REPLACE, loses: true, ..QUIET },
+    Case { name: "rotation by copy and truncate", rotation: TRUNCATE, loses: true, ..QUIET },
+    Case { name: "Loki does not answer for a minute", fault: |namespace, _| hold_up(namespace, 60), ..QUIET },
+    // What is rotated while nobody reads is not found again under its new name,
+    Case { name: "all at once, rotation by rename", rotation: RENAME, fault: ALL_AT_ONCE, loses: true, ..QUIET },
+    // unless the new name is asked for, too.
     Case {
-        name: "application: kill -9",
-        rotation: KEEP,
-        durable: false,
-        loses: false,
-        fault: |namespace, _| kill_app(namespace),
+        name: "the same with files: ['*.log', '*.log.[0-9]*']",
+        rotation: RENAME,
+        fault: ALL_AT_ONCE,
+        log: r#"{"files": ["*.log", "*.log.[0-9]*"]}"#,
+        ..QUIET
     },
-    Case { name: "rotation by rename", rotation: RENAME, durable: false, loses: false, fault: QUIET },
-    Case { name: "rotation by delete and create", rotation: REPLACE, durable: false, loses: true, fault: QUIET },
-    Case { name: "rotation by copy and truncate", rotation: TRUNCATE, durable: false, loses: true, fault: QUIET },
-    Case {
-        name: "Loki does not answer for a minute",
-        rotation: KEEP,
-        durable: false,
-        loses: false,
-        fault: |namespace, _| hold_up(namespace, 60),
-    },
-    ALL_AT_ONCE,
-    Case { name: "pod deleted", rotation: KEEP, durable: false, loses: false, fault: |namespace, _| delete_pods(namespace) },
-    Case {
-        name: "pod deleted while Loki does not answer, emptyDir",
-        rotation: KEEP,
-        durable: false,
-        loses: true,
-        fault: deleted_in_an_outage,
-    },
-    Case {
-        name: "pod deleted while Loki does not answer, claim",
-        rotation: KEEP,
-        durable: true,
-        loses: false,
-        fault: deleted_in_an_outage,
-    },
+    Case { name: "pod deleted", fault: |namespace, _| delete_pods(namespace), ..QUIET },
+    Case { name: "pod deleted while Loki does not answer, emptyDir", fault: deleted_in_an_outage, loses: true, ..QUIET },
+    Case { name: "pod deleted while Loki does not answer, claim", fault: deleted_in_an_outage, durable: true, ..QUIET },
+    Case { name: "kubelet: kill -9", fault: |_, _| restart_kubelet(), alone: true, ..QUIET },
 ];
+
+impl Case {
+    /// What is on standard output goes with its pod, has no destination that could be down, and knows no stack traces.
+    fn is_for(&self, shipper: &str) -> bool {
+        shipper != "tail"
+            || !(self.traces
+                || self.log != QUIET.log
+                || ["Loki", "pod", "all at once"].iter().any(|words| self.name.contains(words)))
+    }
+}
 
 fn deleted_in_an_outage(namespace: &Namespace, _: &str) {
     without_loki(namespace, || {
@@ -325,10 +135,11 @@ fn run(case: &Case, shipper: &str) -> Account {
     if case.durable {
         provide_claim(&namespace);
     }
-    let template = pod(&namespace, &writer(case.rotation, "while [ -z \"$stop\" ]; do sleep 0.2; done"), "Always");
+    let template = pod(&namespace, &writer(case.rotation, case.traces, "while [ -z \"$stop\" ]; do sleep 0.2; done"), "Always");
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"}, "spec": {
         "strategy": {"type": "Recreate"}, "selector": {"matchLabels": {"app": "app"}}, "template": template}});
-    apply(&namespace, &sidecar(shipper, &url, &json!({"name": "app"}), case.durable), &deployment);
+    let more: Value = serde_json::from_str(case.log).expect("JSON");
+    apply(&namespace, &sidecar(shipper, &url, &json!({"name": "app"}), &more, case.durable), &deployment);
     namespace.kubectl(&["rollout", "status", "deployment/app", "--timeout=120s"]);
     until_written(&namespace, LINES / 3);
     (case.fault)(&namespace, shipper);
@@ -356,12 +167,13 @@ fn every_line_is_accounted_for() {
         return;
     }
     tell("| what goes wrong | shipper | written | lost | duplicated |\n|---|---|---|---|---|");
-    // What is on standard output goes with its pod, and has no destination that could be down.
-    let of_tail = |case: &&Case| !case.name.contains("Loki") && !case.name.contains("pod") && case.name != ALL_AT_ONCE.name;
-    let mut all: Vec<(&Case, &str)> = CASES.iter().filter(of_tail).map(|case| (case, "tail")).collect();
-    all.extend(shippers().into_iter().flat_map(|shipper| CASES.iter().map(move |case| (case, shipper))));
-    let failed: Vec<String> = all
+    let shippers = [vec!["tail"], shippers()].concat();
+    let all =
+        shippers.iter().flat_map(|shipper| CASES.iter().filter(|case| case.is_for(shipper)).map(move |case| (case, *shipper)));
+    let (alone, together): (Vec<_>, Vec<_>) = all.partition(|(case, _)| case.alone);
+    let failed: Vec<String> = together
         .chunks(4)
+        .chain(alone.chunks(1))
         .flat_map(|some| {
             thread::scope(|scope| {
                 let running: Vec<_> = some.iter().map(|(case, shipper)| scope.spawn(move || check(case, shipper))).collect();
@@ -384,11 +196,11 @@ fn jobs_complete_and_their_last_line_arrives() {
         let template = pod(&namespace, script, "Never");
         let job =
             json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": template}});
-        apply(&namespace, &sidecar(shipper, &url, &json!({"kind": "Job", "name": "once"}), false), &job);
+        apply(&namespace, &sidecar(shipper, &url, &json!({"kind": "Job", "name": "once"}), &json!({}), false), &job);
         let cron = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "cron"}, "spec": {
             "schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": template}}}});
         namespace.apply(&cron.to_string());
-        namespace.apply(&sidecar(shipper, &url, &json!({"kind": "CronJob", "name": "cron"}), false).to_string());
+        namespace.apply(&sidecar(shipper, &url, &json!({"kind": "CronJob", "name": "cron"}), &json!({}), false).to_string());
         namespace.wait_ready("ship");
         namespace.kubectl(&["create", "job", "again", "--from=cronjob/cron"]);
         for job in ["once", "again"] {

@@ -70,6 +70,15 @@ pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T
     }
 }
 
+/// Kills the kubelet and waits until it is there again.
+pub fn restart_kubelet() {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/cluster");
+    let output = Command::new(script).arg("kill-kubelet").output().expect("the script runs");
+    if !output.status.success() {
+        left_out("a restart of the kubelet", String::from_utf8_lossy(&output.stderr).trim());
+    }
+}
+
 /// Says in the output of the suite why a part of a case is left out.
 pub fn left_out(case: &str, why: &str) {
     tell(&format!("NOT SHOWN {case}: {why}"));

@@ -11,7 +11,9 @@ mod examples;
 mod files;
 mod kinds;
 mod lifecycle;
+mod lines;
 mod matching;
+mod pressure;
 mod rollout;
 #[path = "../rules.rs"]
 mod rules;

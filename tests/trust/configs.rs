@@ -97,3 +97,33 @@ fn a_config_that_somebody_deletes_is_made_again() {
     stage.run("kubectl delete configmaps -l logsidecar.dev/name=ship");
     eventually("the config", || (configs(&stage) == before).then_some(()));
 }
+
+#[test]
+fn a_config_of_the_users_own_that_is_not_there_or_cannot_work_restarts_no_pod() {
+    let stage = Stage::new("configs-own");
+    let controller = stage.controller_with(&[]);
+    controller.start();
+    stage.namespace.apply(crate::stage::WORKLOAD);
+    let before = stage.templates();
+    stage.namespace.apply(&ship(&json!({"configMapRef": {"name": "mine", "key": "pipeline"}})));
+    let told = |expected: &str| {
+        eventually(expected, || {
+            let status = stage.namespace.json(&["get", "logsidecar", "ship"])["status"].clone();
+            let target = status["targets"].as_array()?.first()?.clone();
+            (target["reason"] == "ConfigInvalid" && target["message"].as_str()?.contains(expected)).then_some(())
+        });
+    };
+    let provide = |key: &str, text: &str| {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}, "data": {key: text}});
+        stage.namespace.kubectl(&["delete", "configmap", "mine", "--ignore-not-found"]);
+        stage.namespace.apply(&object.to_string());
+    };
+    told("sidecar.fluentBit.configMapRef: there is no ConfigMap mine");
+    provide("other", "pipeline: {}");
+    told("ConfigMap mine has no key pipeline");
+    provide("pipeline", "pipeline: {inputs: [{name: '${NOBODY}'}]}");
+    told("nothing sets the variable NOBODY");
+    assert_eq!(stage.templates(), before);
+    provide("pipeline", "pipeline: {inputs: [{name: dummy}]}");
+    eventually("the injection", || (stage.templates() == before + 1).then_some(()));
+}

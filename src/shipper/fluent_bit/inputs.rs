@@ -9,6 +9,7 @@ use crate::{
         Error, Source,
         dialect::{Dialect, groups},
         engine::{METADATA, STATE, container_variable},
+        excluded,
     },
 };
 
@@ -51,7 +52,7 @@ pub(super) fn input(source: &Source<'_>, max_line: u64) -> Result<Value, Error> 
         "storage.type": "filesystem",
         "storage.pause_on_chunks_overlimit": "on",
     });
-    let excluded: Vec<String> = source.excluded().map(|end| format!("*.{end}")).collect();
+    let excluded: Vec<String> = excluded(&source.files).map(|end| format!("*.{end}")).collect();
     input["exclude_path"] = excluded.join(",").into();
     if let Some(multiline) = source.multiline {
         input["multiline.parser"] = match multiline.language {

@@ -3,12 +3,9 @@
 //! It makes a date of `%Y`, lets Ruby expand `{a,b}` and `**/`, and takes a path without wildcards as it is, backslashes and all.
 
 use super::{
-    Error,
+    Error, excluded,
     text::{list, quoted, refused},
 };
-
-/// Endings of files that were rotated away or packed.
-const ROTATED: [&str; 7] = ["gz", "zip", "bz2", "xz", "zst", "[0-9]", "[0-9][0-9]"];
 
 /// `path`, `path_delimiter` and `exclude_path` of the same files.
 pub(super) struct Paths {
@@ -38,13 +35,7 @@ fn rotated(pattern: &str, all: &[String]) -> Option<String> {
     if !pattern.ends_with('*') {
         return None;
     }
-    let numbered =
-        |name: &str| name.rsplit_once('.').is_some_and(|(_, end)| !end.is_empty() && end.bytes().all(|c| c.is_ascii_digit()));
-    let wanted = |ending: &str| {
-        let dot = format!(".{ending}");
-        all.iter().any(|name| if ending.starts_with('[') { numbered(name) } else { name.ends_with(&dot) })
-    };
-    let endings: Vec<&str> = ROTATED.into_iter().filter(|ending| !wanted(ending)).collect();
+    let endings: Vec<&str> = excluded(all).collect();
     (!endings.is_empty()).then(|| format!("{pattern}.{{{}}}", endings.join(",")))
 }
 

@@ -206,12 +206,12 @@ fn files_are_found_as_by_a_shell() {
     for (file, path, exclude) in [
         ("*.log", "/l/*.log", None),
         ("a|b;%Y.log", "/l/a|b;%%Y.log", None),
-        ("**", "/l/*", Some("/l/*.{gz,zip,bz2,xz,zst,[0-9],[0-9][0-9]}")),
+        ("**", "/l/*", Some("/l/*.{gz,zip,bz2,xz,zst,[0-9],[0-9][0-9],[0-9][0-9][0-9],old,tmp}")),
         ("a{b,c}*.log", r"/l/a\{b,c\}*.log", None),
         ("a{b,c}.log", r"/l/a\{b,c\}.log", None),
         ("a{b}.log", "/l/a{b}.log", None),
         ("[!a-c]?.log", "/l/[!a-c]?.log", None),
-        ("[x*", r"/l/\[x*", Some(r"/l/\[x*.{gz,zip,bz2,xz,zst,[0-9],[0-9][0-9]}")),
+        ("[x*", r"/l/\[x*", Some(r"/l/\[x*.{gz,zip,bz2,xz,zst,[0-9],[0-9][0-9],[0-9][0-9][0-9],old,tmp}")),
     ] {
         let found = rendered(&log(&json!({"files": [file]})), outputs()).unwrap();
         let parameter =
@@ -220,7 +220,7 @@ fn files_are_found_as_by_a_shell() {
         assert_eq!(parameter("exclude_path"), exclude.map(|exclude| Read::Text(json!([exclude]).to_string())));
     }
     let found = rendered(&log(&json!({"files": ["*", "*.gz", "x.1"]})), outputs()).unwrap();
-    assert!(found.all().contains(&("source /exclude_path".to_owned(), text(r#"["/l/*.{zip,bz2,xz,zst}"]"#))));
+    assert!(found.all().contains(&("source /exclude_path".to_owned(), text(r#"["/l/*.{zip,bz2,xz,zst,old,tmp}"]"#))));
 }
 
 #[test]

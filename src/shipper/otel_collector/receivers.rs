@@ -9,6 +9,7 @@ use crate::{
         Error, Source,
         dialect::{Dialect, groups},
         engine::container_variable,
+        excluded,
     },
 };
 
@@ -23,8 +24,7 @@ pub(super) fn receiver(source: &Source<'_>, max_line: u64, labels: &Map<String, 
     let files: Vec<String> = source.files.iter().map(|file| text(file)).collect();
     let directories: std::collections::BTreeSet<&str> =
         source.files.iter().map(|file| file.rsplit_once('/').map_or("", |(directory, _)| directory)).collect();
-    let excluded: Vec<String> = source
-        .excluded()
+    let excluded: Vec<String> = excluded(&source.files)
         .flat_map(|end| directories.iter().map(move |directory| format!("{}/*.{end}", text(directory))))
         .collect();
     let mut resource = labels.clone();
