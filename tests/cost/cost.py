@@ -16,7 +16,7 @@ RATES = [int(rate) for rate in os.environ.get("RATES", "0 1000 10000").split()]
 SECONDS = float(os.environ.get("SECONDS_EACH", "20"))
 LOGS, CONFIG, STATE = WORK / "logs", WORK / "config", WORK / "state"
 TICK = os.sysconf("SC_CLK_TCK")
-CAT = "while :; do cat; sleep 0.2; done"
+CAT = "while :; do cat; sleep 1; done"
 
 
 class Sink(http.server.BaseHTTPRequestHandler):
@@ -67,26 +67,23 @@ def here(text):
     return text
 
 
-def tree(pid):
-    """A process and all that came of it."""
-    children = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                parent = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()[1]
-            except OSError:
-                continue
-            children.setdefault(int(parent), []).append(int(entry))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
+def session(pid):
+    """A process and all that came of it, also what has lost its parent since."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == pid:
+            found.append(int(entry))
     return found
 
 
 def used(pid):
     """Processor time so far, of what has ended as well, in seconds; memory that is not shared, in bytes."""
     ticks = memory = 0
-    for one in tree(pid):
+    for one in session(pid):
         try:
             ticks += sum(int(field) for field in Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()[11:15])
             rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
@@ -139,7 +136,9 @@ def main():
     applets.mkdir()
     subprocess.run(["busybox", "--install", "-s", applets], check=True)
     environment = {"PATH": str(applets), "POD_NAME": "app-0", "POD_NAMESPACE": "shop", "NODE_NAME": "node", "LOGSIDECAR_CONTAINER_APP": "app"}
-    threading.Thread(target=http.server.ThreadingHTTPServer(("127.0.0.1", 3100), Sink).serve_forever, daemon=True).start()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 3100), Sink)
+    server.handle_error = lambda *_: None  # whoever sends is killed in the middle of it
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
     tail, _ = injected({"sidecar": {"tail": {}}})
     outputs = [{"name": "loki", "loki": {"url": "http://127.0.0.1:3100"}}]
