@@ -33,7 +33,9 @@ bench: ## How fast, how sparing, how small, on a control plane of its own (N="10
 	@tests/bench/run
 
 generate: ## Rewrite generated files: CRD, installation, golden files
-	UPDATE=1 cargo test --locked --test it -- contract golden
+	UPDATE=1 cargo test --locked --test it -- contract golden pairs
+	@if command -v helm > /dev/null; then UPDATE=1 cargo test --locked --test e2e helm_gives; \
+	else echo "deploy/install.yaml is rendered by helm, which is not installed here"; fi
 
 generate-docs: ## Rewrite docs/owners.md from what the suite of trust sees
 	@UPDATE=1 tests/trust/run owners

@@ -17,6 +17,7 @@ mod context;
 mod events;
 mod follow;
 mod health;
+mod leader;
 mod look;
 mod memory;
 mod observe;
@@ -49,7 +50,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{context::Context, queue::Next};
+use self::{
+    context::Context,
+    leader::{Candidate, Leadership},
+    queue::Next,
+};
 use crate::{
     options::{ImageOptions, KindOptions},
     telemetry::{self, LogFormat},
@@ -70,6 +75,15 @@ pub struct Options {
     /// Where /livez and /readyz are served.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     health_address: SocketAddr,
+    /// Several controllers may run, and the one works that holds a Lease.
+    #[arg(long, requires = "leader_elect_namespace")]
+    leader_elect: bool,
+    /// The namespace of that Lease.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    leader_elect_namespace: Option<String>,
+    /// The name of that Lease.
+    #[arg(long, default_value = "logsidecar", value_name = "NAME")]
+    leader_elect_name: String,
     /// How often ConfigMaps of shippers are looked for that nothing refers to any more.
     #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = duration)]
     sweep: Duration,
@@ -103,6 +117,9 @@ pub enum Error {
     /// The address of the health endpoints cannot be used.
     #[error("cannot serve health on {0}")]
     Health(SocketAddr, #[source] std::io::Error),
+    /// The Lease could not be renewed, or is another one's: whatever was not done yet is done by its new holder.
+    #[error("no longer the leader")]
+    Lost,
     /// A part of the controller ended although nobody asked it to.
     #[error("a part of the controller ended unexpectedly")]
     Ended,
@@ -116,7 +133,7 @@ pub fn run(options: Options) -> Result<(), Error> {
 }
 
 async fn start(options: Options) -> Result<(), Error> {
-    let Options { concurrency, namespace, health_address, sweep, log_format: _, log_level: _, images, kinds } = options;
+    let Options { concurrency, namespace, health_address, sweep, log_format: _, log_level: _, images, kinds, .. } = options;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
     let client = Client::try_default().await.map_err(Error::Config)?;
@@ -128,20 +145,56 @@ async fn start(options: Options) -> Result<(), Error> {
         () = &mut asked_to_stop => return Ok(()),
         native = has_native_sidecars(&client) => native,
     };
+    let lease_in = options.leader_elect_namespace.filter(|_| options.leader_elect);
+    let candidate = lease_in.map(|namespace| Candidate::new(client.clone(), &namespace, options.leader_elect_name));
     let context = Arc::new(Context::new(client, namespace, kinds.into(), images.into(), native_sidecars));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), native_sidecars, "started");
+    let health = async {
+        match health::serve(context.clone(), health_address).await {
+            Err(error) => Error::Health(health_address, error),
+            Ok(()) => Error::Ended,
+        }
+    };
+    let mut health = std::pin::pin!(health);
 
+    let mut leadership = tokio::select! {
+        () = &mut asked_to_stop => return Ok(()),
+        error = &mut health => return Err(error),
+        leadership = lead(candidate) => leadership,
+    };
+    context.leads.store(true, Ordering::Relaxed);
     let mut tasks = begin(&context, concurrency, sweep);
     let result = tokio::select! {
         () = &mut asked_to_stop => Ok(()),
-        result = health::serve(context.clone(), health_address) => Err(match result {
-            Err(error) => Error::Health(health_address, error),
-            Ok(()) => Error::Ended,
-        }),
+        error = &mut health => Err(error),
         _ = tasks.join_next() => Err(Error::Ended),
+        () = hold(leadership.as_mut()) => return Err(Error::Lost),
     };
-    finish(&context).await;
+    tokio::select! {
+        () = finish(&context) => {}
+        () = hold(leadership.as_mut()) => return Err(Error::Lost),
+    }
+    tasks.shutdown().await;
+    if let Some(leadership) = leadership {
+        leadership.release().await;
+    }
     result
+}
+
+/// Without an election the only one leads.
+async fn lead(candidate: Option<Candidate>) -> Option<Leadership> {
+    match candidate {
+        Some(candidate) => Some(candidate.lead().await),
+        None => None,
+    }
+}
+
+/// Until the lease is lost.
+async fn hold(leadership: Option<&mut Leadership>) {
+    match leadership {
+        Some(leadership) => leadership.hold().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Starts what runs until the end.

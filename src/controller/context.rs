@@ -63,6 +63,8 @@ pub(super) struct Context {
     /// The kinds whose first list is complete.
     pub complete: Mutex<BTreeSet<String>>,
     pub is_complete: tokio::sync::watch::Sender<bool>,
+    /// Whether this controller works, and does not wait for another one to end.
+    pub leads: AtomicBool,
     /// Whether the queue has been empty once since the start.
     pub seen_all: AtomicBool,
 }
@@ -93,6 +95,7 @@ impl Context {
             neighbourhood: Neighbourhood::default(),
             complete: Mutex::default(),
             is_complete: tokio::sync::watch::channel(false).0,
+            leads: AtomicBool::new(false),
             seen_all: AtomicBool::new(false),
         }
     }

@@ -1,6 +1,10 @@
-//! `/livez`: the process answers. `/readyz`: it has seen the whole cluster and is at work.
+//! `/livez`: the process answers. `/readyz`: it has seen the whole cluster and is at work, or waits
+//! for the one who is.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
@@ -11,7 +15,8 @@ use super::context::Context;
 pub(super) async fn serve(context: Arc<Context>, address: SocketAddr) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     let ready = move || {
-        let status = if context.is_synced() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let is_ready = context.is_synced() || !context.leads.load(Ordering::Relaxed);
+        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         std::future::ready(status)
     };
     let app = Router::new().route("/livez", get(|| std::future::ready(StatusCode::OK))).route("/readyz", get(ready));

@@ -46,10 +46,10 @@ pub(super) fn check(shipper: Shipper<'_>, text: &str, environment: &Environment<
             (if matches!(shipper, Shipper::FluentBit(_)) { &*FLUENT_BIT } else { &*COLLECTOR }, config)
         }
     };
-    if matches!(shipper, Shipper::OtelCollector(_)) {
-        if let Err(problem) = pipelines(&config) {
-            return refused(problem);
-        }
+    if matches!(shipper, Shipper::OtelCollector(_))
+        && let Err(problem) = pipelines(&config)
+    {
+        return refused(problem);
     }
     // Fluent Bit has a section for variables of its own.
     let own: BTreeSet<&str> = config["env"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();

@@ -9,6 +9,7 @@ mod accounting;
 mod cluster;
 mod examples;
 mod files;
+mod helm;
 mod kinds;
 mod lifecycle;
 mod lines;

@@ -42,8 +42,8 @@ fn whatever_all_cases_asked_for_the_shipped_roles_allowed() {
 #[test]
 fn uninstall_in_the_right_order_and_in_the_wrong_one() {
     // The controller ends by itself when it is asked to.
-    let pod = kubectl(&["-n", "logsidecar-system", "get", "pods", "-o", "name"], "");
-    let follow = std::thread::spawn(move || try_kubectl(&["-n", "logsidecar-system", "logs", "-f", pod.trim()], ""));
+    let all = ["-n", "logsidecar-system", "logs", "-f", "--tail=-1", "-l", "app.kubernetes.io/name=logsidecar"];
+    let follow = std::thread::spawn(move || try_kubectl(&all, ""));
 
     // Right: the LogSidecars first. Everything is clean, and nothing hangs.
     let (namespace, before) = injected("uninstall");
@@ -59,7 +59,7 @@ fn uninstall_in_the_right_order_and_in_the_wrong_one() {
     let object = namespace.json(&["get", "logsidecar", "ship"]);
     assert!(object["metadata"]["deletionTimestamp"].is_string());
     // … either the controller, when it comes back …
-    controller("1");
+    controller("2");
     eventually("released", || try_kubectl(&["-n", &namespace.name, "get", "logsidecar", "ship"], "").is_err().then_some(()));
     assert_eq!(namespace.template("web")["spec"]["containers"].as_array().map(Vec::len), Some(1));
 
@@ -72,5 +72,5 @@ fn uninstall_in_the_right_order_and_in_the_wrong_one() {
     let cleaned = crate::cluster::logsidecar(&["uninject", "-f", "-"], &live);
     kubectl(&["-n", &namespace.name, "replace", "-f", "-"], &cleaned);
     assert_eq!(namespace.template("web"), before);
-    controller("1");
+    controller("2");
 }

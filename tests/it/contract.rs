@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use logsidecar::manifest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::logsidecar::run;
 
@@ -24,6 +24,12 @@ fn the_crd_in_the_repository_is_the_one_of_the_program() {
         fs::write(&path, &crd).expect("written");
     }
     assert_eq!(fs::read_to_string(path).expect("crds/logsidecar.yaml"), crd);
+    // Helm packs nothing that is outside of the chart.
+    let path = root().join("deploy/helm/logsidecar/files/crd.yaml");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &crd).expect("written");
+    }
+    assert_eq!(fs::read_to_string(path).expect("the CRD of the chart"), crd);
 }
 
 #[test]
@@ -33,20 +39,19 @@ fn the_crd_is_small_enough_for_kubectl_apply() {
     assert!(crd.len() < 200_000, "{} bytes", crd.len());
 }
 
-/// `kubectl apply -f deploy/install.yaml` is the whole installation, so the CRD is in it.
+/// `kubectl apply -f deploy/install.yaml` is the whole installation, so the CRD is in it. (That the rest is what the chart gives is
+/// shown by the end-to-end suite, which has Helm.)
 #[test]
-fn the_installation_begins_with_the_crd() {
+fn the_installation_has_the_crd() {
     let crd = run(&["crd"], b"").stdout;
     let path = root().join("deploy/install.yaml");
     let text = fs::read_to_string(&path).expect("deploy/install.yaml");
-    let rest = text
-        .split_once("---\n")
-        .map_or(text.as_str(), |(first, rest)| if first.contains("kind: CustomResourceDefinition") { rest } else { &text });
-    let expected = format!("{crd}---\n{rest}");
+    let is_crd = |document: &&str| document.contains("kind: CustomResourceDefinition");
+    let there = text.split("---\n").find(is_crd).expect("a CRD");
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, &expected).expect("written");
+        fs::write(&path, text.replace(there, &crd)).expect("written");
     }
-    assert_eq!(fs::read_to_string(path).expect("deploy/install.yaml"), expected);
+    assert_eq!(there, crd);
 }
 
 #[test]
@@ -80,6 +85,12 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
         ("horizontalpodautoscalers".to_owned(), verbs(&["list"])),
     ]);
     assert_eq!(may, expected);
+    let leader = documents.iter().find(|object| object["kind"] == "Role" && object["metadata"]["name"] == "logsidecar-leader");
+    let rules = json!([
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["logsidecar"], "verbs": ["get", "list", "watch", "update"]},
+    ]);
+    assert_eq!(leader.expect("the role of the leader")["rules"], rules);
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod configs;
 mod contest;
 mod crash;
 mod kinds;
+mod leader;
 mod owners;
 mod plan;
 mod policy;

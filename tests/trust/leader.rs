@@ -1,0 +1,151 @@
+//! Several controllers: one works at a time, and when it ends the next goes on where it was.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    controller::Controller,
+    kubelet::Kubelet,
+    kubernetes::{eventually, is_under_way, tell, within},
+    proxy::{Fault, Request},
+    stage::{Stage, WORKLOAD, admin},
+};
+
+/// Two controllers of a stage, of which neither runs yet.
+fn two(stage: &Stage) -> [Controller; 2] {
+    let namespace = &stage.namespace.name;
+    // The shipped Role is for the namespace of the installation.
+    let lease = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "leader"}, "rules": [
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "list", "watch", "update"]}]},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "leader"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leader"},
+            "subjects": [{"kind": "ServiceAccount", "name": "logsidecar", "namespace": "logsidecar-system"}]}]});
+    stage.namespace.apply(&lease.to_string());
+    let in_here = format!("--leader-elect-namespace={namespace}");
+    [(); 2].map(|()| stage.controller_with(&["--leader-elect", &in_here]))
+}
+
+/// Who holds the lease.
+fn holder(stage: &Stage) -> Option<String> {
+    let leases = stage.namespace.json(&["get", "leases"]);
+    Some(leases["items"].as_array()?.first()?["spec"]["holderIdentity"].as_str()?.to_owned())
+}
+
+/// Starts the first, and when it leads the second.
+fn start(stage: &Stage, [first, second]: &[Controller; 2]) -> String {
+    first.start();
+    let leader = eventually("a leader", || holder(stage));
+    second.start();
+    eventually("the second to wait", || second.log().contains("another one leads").then_some(()));
+    leader
+}
+
+fn works(request: &Request) -> bool {
+    request.resource != "leases" && request.resource != "/version"
+}
+
+#[test]
+fn one_works_and_the_next_takes_over_when_it_is_asked_to_end() {
+    let stage = Stage::new("leader");
+    let controllers = two(&stage);
+    start(&stage, &controllers);
+    stage.namespace.apply(WORKLOAD);
+    stage.inject(crate::stage::SIDECAR);
+    let [first, second] = &controllers;
+    assert_eq!(second.proxy.count(works), 0, "whoever waits asks for the lease only: {:?}", second.proxy.seen());
+    let pid = first.proxy.process.lock().expect("no panic").as_ref().expect("it runs").id();
+    let asked = Instant::now();
+    Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("a signal");
+    eventually("the next one", || (second.proxy.count(works) > 0).then_some(()));
+    tell(&format!("leader: after SIGTERM the next one works within {} ms", asked.elapsed().as_millis()));
+    assert!(asked.elapsed() < Duration::from_secs(5), "it has waited for the lease to run out");
+    first.proxy.kill();
+    stage.uninject();
+}
+
+#[test]
+fn who_cannot_renew_the_lease_ends_and_writes_nothing_more() {
+    let stage = Stage::new("leader-lost");
+    let controllers = two(&stage);
+    let leader = start(&stage, &controllers);
+    let [first, second] = &controllers;
+    let cut = Instant::now();
+    first.proxy.script(|request| if request.resource == "leases" { Fault::status(500, "InternalError") } else { Fault::Pass });
+    let ended = || first.proxy.process.lock().expect("no panic").as_mut().expect("it ran").try_wait().expect("a status");
+    let status = eventually("the end of the first", ended);
+    let ends_after = cut.elapsed();
+    // Nobody else may have it before.
+    assert_eq!(holder(&stage), Some(leader.clone()));
+    assert!(!status.success() && first.log().contains("no longer the leader"), "{status}");
+    eventually("the second", || holder(&stage).filter(|now| *now != leader));
+    tell(&format!(
+        "leader: cut off from its lease it ends after {:.1} s, and the next one works after {:.1} s",
+        ends_after.as_secs_f64(),
+        cut.elapsed().as_secs_f64()
+    ));
+    assert!(ends_after < cut.elapsed());
+    stage.namespace.apply(WORKLOAD);
+    stage.inject(crate::stage::SIDECAR);
+    assert!(second.proxy.count(Request::changes_template) == 1);
+    stage.uninject();
+}
+
+/// One rollout of several, whose leader is killed at a request of that number.
+fn killed_at(at: usize, count: usize) -> Duration {
+    let stage = Stage::new("leader-killed");
+    let _kubelet = Kubelet::of(&admin(), &stage.namespace.name);
+    let deployments: Vec<Value> = (0..count)
+        .map(|number| {
+            let name = format!("web-{number:02}");
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": {"ship": "yes"}}, "spec": {
+                "replicas": 1, "selector": {"matchLabels": {"app": name}},
+                "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}}}})
+        })
+        .collect();
+    stage.namespace.apply(&json!({"apiVersion": "v1", "kind": "List", "items": deployments}).to_string());
+    eventually("all to be available", || {
+        let items = stage.namespace.json(&["get", "deployments"])["items"].as_array()?.clone();
+        items.iter().all(|item| !is_under_way(item)).then_some(())
+    });
+    stage.witness.starts_counting();
+    let controllers = two(&stage);
+    start(&stage, &controllers);
+    let [first, second] = &controllers;
+    let fired = first.proxy.kill_at(at, at % 2 == 1);
+    let sidecar = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
+        "target": {"selector": {"matchLabels": {"ship": "yes"}}}, "logs": [{"name": "app", "directory": "/var/log/app"}],
+        "sidecar": {"placement": "Native", "container": {"image": "good:1"}}, "rollout": {"maxConcurrent": 3, "soak": "0s"}}});
+    stage.namespace.apply(&sidecar.to_string());
+    within(Duration::from_secs(300), "the kill", || fired.load(std::sync::atomic::Ordering::Relaxed).then_some(()));
+    let killed = Instant::now();
+    within(Duration::from_secs(60), "the next leader", || (second.proxy.count(works) > 0).then_some(()));
+    let gap = killed.elapsed();
+    within(Duration::from_secs(600), "all to be injected", || {
+        let status = stage.namespace.json(&["get", "logsidecar", "ship"])["status"].clone();
+        (status["available"].as_u64()? == count as u64).then_some(())
+    });
+    let (most, rollouts) = stage.witness.most_under_way();
+    assert!(most <= 3, "killed at {at}: {most} under way at a time");
+    assert_eq!(rollouts, count, "killed at {at}: each is put in once");
+    stage.uninject();
+    gap
+}
+
+#[test]
+fn killed_in_the_middle_of_a_rollout_the_next_leader_finishes_it() {
+    let (kills, count) = if std::env::var_os("FULL").is_some() { (20, 30) } else { (2, 8) };
+    // Spread over the story, before and after the API server has done what was asked.
+    let gaps: Vec<Duration> = (0..kills).map(|number| killed_at(10 + number * 23 % 120, count)).collect();
+    let longest = gaps.iter().max().expect("a kill");
+    tell(&format!(
+        "leader: killed {kills} times in the middle of {count} rollouts; nobody worked for at most {:.1} s",
+        longest.as_secs_f64()
+    ));
+    // The lease, and what a busy machine needs to notice.
+    assert!(*longest < Duration::from_secs(30), "{gaps:?}");
+}
