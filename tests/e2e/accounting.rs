@@ -41,6 +41,7 @@ fn kill_sidecar_again_and_again(namespace: &Namespace, shipper: &str) {
 /// Something that goes wrong while lines are written.
 type Fault = fn(&Namespace, &str);
 
+#[allow(clippy::struct_excessive_bools, reason = "a table reads better so")]
 struct Case {
     name: &'static str,
     rotation: &'static str,
@@ -186,7 +187,7 @@ fn every_line_is_accounted_for() {
     assert_eq!(failed, Vec::<String>::new());
 }
 
-/// A Job, and one that a CronJob makes: they complete, and their last line has arrived.
+/// A Job, and one that a `CronJob` makes: they complete, and their last line has arrived.
 #[test]
 fn jobs_complete_and_their_last_line_arrives() {
     for shipper in shippers() {

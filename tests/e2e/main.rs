@@ -10,6 +10,7 @@ mod cluster;
 mod examples;
 mod files;
 mod helm;
+mod kafka;
 mod kinds;
 mod lifecycle;
 mod lines;

@@ -2,10 +2,7 @@
 //! it. Another one takes over, finishes the work, and nobody can tell by the workload.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
