@@ -20,6 +20,7 @@ mod health;
 mod leader;
 mod look;
 mod memory;
+pub mod metrics;
 mod observe;
 mod outcomes;
 mod own_config;
@@ -72,7 +73,7 @@ pub struct Options {
     /// Work in this namespace only; a Role there is all that is needed then. Default: every namespace.
     #[arg(long, short, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Where /livez and /readyz are served.
+    /// Where /livez, /readyz and /metrics are served.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     health_address: SocketAddr,
     /// Several controllers may run, and the one works that holds a Lease.
@@ -249,7 +250,9 @@ async fn work_on_workloads(context: Arc<Context>) {
     rollout::find_all(&context);
     loop {
         let key = context.workloads.next().await;
+        let start = tokio::time::Instant::now();
         let next = guarded(&key, Box::pin(reconcile::reconcile(&context, &key))).await;
+        context.metrics.looked(start.elapsed().as_secs_f64());
         context.workloads.done(key, next);
         if context.workloads.is_idle() {
             context.seen_all.store(true, Ordering::Relaxed);

@@ -17,6 +17,7 @@ use super::{
     configs::Configs,
     events::Events,
     memory::{Contest, Contests, Memories, Memory},
+    metrics::Metrics,
     outcomes::Outcomes,
     queue::Queue,
     revisions::Revisions,
@@ -60,6 +61,7 @@ pub(super) struct Context {
     pub configs: Configs,
     pub neighbourhood: Neighbourhood,
     pub events: Events,
+    pub metrics: Metrics,
     /// The kinds whose first list is complete.
     pub complete: Mutex<BTreeSet<String>>,
     pub is_complete: tokio::sync::watch::Sender<bool>,
@@ -93,6 +95,7 @@ impl Context {
             revisions: Revisions::default(),
             configs: Configs::default(),
             neighbourhood: Neighbourhood::default(),
+            metrics: Metrics::default(),
             complete: Mutex::default(),
             is_complete: tokio::sync::watch::channel(false).0,
             leads: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use super::{
     apply::TIMEOUT,
     cache::{Sidecar, SidecarKey},
     context::Context,
-    rollout::{entry, replaces_pods, step},
+    rollout::{clock, entry, replaces_pods, step},
     workload::{Workload, WorkloadKey},
 };
 use crate::{
@@ -89,8 +89,14 @@ pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, kno
                     waves.abandon(&under.sidecar.key, key);
                     waves.pass_over(&under.sidecar.key, key);
                 }
-                Some(Ok(())) => context.rollouts.waves().finish(&under.sidecar.key, key),
-                Some(Err(cause)) => fail(context, workload, under.sidecar, &cause),
+                Some(Ok(())) => {
+                    context.metrics.rolled_out(true, lasted(&under.flight));
+                    context.rollouts.waves().finish(&under.sidecar.key, key);
+                }
+                Some(Err(cause)) => {
+                    context.metrics.rolled_out(false, lasted(&under.flight));
+                    fail(context, workload, under.sidecar, &cause);
+                }
                 None => continue,
             }
             // How many are under way is in its status.
@@ -103,6 +109,12 @@ pub(super) async fn follow(context: &Arc<Context>, workload: &Arc<Workload>, kno
     }
     drop(waves);
     poll(context, workload)
+}
+
+/// How many seconds a rollout has taken until now.
+#[allow(clippy::cast_precision_loss, reason = "no rollout takes 2^52 seconds")]
+fn lasted(flight: &Flight) -> f64 {
+    (clock() - flight.began).max(0) as f64
 }
 
 /// After what time to look at what is under way again. Most of what happens is told by a watch: only how the sidecars in the pods are

@@ -93,6 +93,7 @@ impl Look<'_> {
     async fn write(&self, template: &Value, plan: &Plan, state: String, contest: &str) -> Next {
         match self.apply(plan).await {
             Ok(answer) => {
+                self.context.metrics.wrote("written");
                 let writer = self.workload.last_writer.clone();
                 self.context.contests().entry(answer.uid.clone()).or_default().wrote(contest, writer);
                 self.written(plan, answer)
@@ -271,6 +272,12 @@ impl Look<'_> {
 
     fn failed(&self, plan: &Plan, error: apply::Error, state: String) -> Next {
         let key = &self.workload.key;
+        self.context.metrics.wrote(match &error {
+            apply::Error::Conflict => "conflict",
+            apply::Error::Gone => "gone",
+            apply::Error::Refused(_) => "refused",
+            apply::Error::Timeout | apply::Error::Failed(_) => "failed",
+        });
         match error {
             // The watch brings the newer version and with it the next look; the pause is for when it already has.
             apply::Error::Conflict => {

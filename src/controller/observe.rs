@@ -90,13 +90,17 @@ pub(super) async fn sidecars(context: &Context) {
 
 /// Events for ever: an error is logged and the watch started again, with growing pauses. Nothing (`None`) instead of an event says
 /// that the API server does not know the resource.
-fn watch(context: &Context, resource: &ApiResource) -> impl Stream<Item = Option<watcher::Event<DynamicObject>>> + use<> {
+fn watch<'a>(
+    context: &'a Context,
+    resource: &ApiResource,
+) -> impl Stream<Item = Option<watcher::Event<DynamicObject>>> + use<'a> {
     let client = context.client.clone();
     let api: Api<DynamicObject> = match &context.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, resource),
         None => Api::all_with(client, resource),
     };
     let kind = resource.kind.clone();
+    context.metrics.watches(&kind);
     let watchers = stream::iter(0u32..).then(move |number| {
         let (api, kind) = (api.clone(), kind.clone());
         async move {
@@ -110,6 +114,7 @@ fn watch(context: &Context, resource: &ApiResource) -> impl Stream<Item = Option
                     Ok(event) => Some(Some(event)),
                     Err(error) => {
                         tracing::warn!(kind, "watch interrupted: {}", cause(&kind, &error));
+                        context.metrics.interrupted(&kind);
                         is_not_served(&error).then_some(None)
                     }
                 };

@@ -31,6 +31,11 @@ impl Outcomes {
         sum_up(self.all().get(sidecar).unwrap_or(&BTreeMap::new()))
     }
 
+    /// Shows each outcome of all LogSidecars.
+    pub fn each(&self, mut look: impl FnMut(&Outcome)) {
+        self.all().values().flat_map(BTreeMap::values).for_each(&mut look);
+    }
+
     /// Records or, with `None`, forgets one outcome.
     pub fn set(&self, sidecar: &str, target: &Target, outcome: Option<Outcome>) -> Changed {
         let mut all = self.all();

@@ -147,6 +147,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
+    /// How much is waiting to be done now.
+    pub fn depth(&self) -> usize {
+        self.state().ready.len()
+    }
+
     /// Whether there is more to do than is being done right now.
     pub fn has_more(&self) -> bool {
         !self.state().ready.is_empty()

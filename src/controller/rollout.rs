@@ -76,7 +76,7 @@ pub(super) fn replaces_pods(workload: &Workload) -> bool {
 }
 
 /// Seconds since 1970.
-fn clock() -> i64 {
+pub(super) fn clock() -> i64 {
     k8s_openapi::jiff::Timestamp::now().as_second()
 }
 

@@ -8,7 +8,7 @@
 //! * *Paused, `OnDelete`*: patched at once, as nothing happens before its owner does something. It takes a place when he does, and
 //!   is no canary. *With a partition*: done when the pods above it are.
 //! * *Broken before we came*: never a canary, and cannot fail by staying as it is; its sidecar can. It keeps its place until that has
-//!   run for `soak`.
+//!   run for `soak`, and nothing has moved for 15 s: one that was just being scaled looks the same, and is still on its way.
 //! * *On its way already*, because it is new or its owner has just changed it: a canary only if nobody is available, and that it does
 //!   not arrive is not blamed on the sidecar; that the sidecar fails is.
 //! * *A progress deadline of 2147483647*, which means none, and kinds that know none: 600 s without any progress.
@@ -21,6 +21,9 @@ use super::{
     waves::Flight,
 };
 use crate::{api::Reason, plan::Before};
+
+/// How long nothing moves before what was broken is taken for what it is, in milliseconds.
+const STILL: u64 = 15_000;
 
 /// A flight, seen at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +72,10 @@ pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>
         (Progress::Done | Progress::Held(_), Some(seen)) => soaked(flight, matches!(seen, Health::Running | Health::Unseen)),
         _ if is_late && flight.before != Before::Well => Some(Ok(())),
         (Progress::Stuck(_), _) if flight.before == Before::Moving => Some(Ok(())),
-        (_, Some(seen)) if flight.before == Before::Broken => soaked(flight, *seen == Health::Running),
+        (_, Some(seen)) if flight.before == Before::Broken => {
+            let is_still = now.saturating_sub(flight.since) >= STILL;
+            soaked(flight, *seen == Health::Running).filter(|_| is_still)
+        }
         (Progress::Stuck(why), _) => Some(Err(String::from(&**why))),
         (Progress::Moving | Progress::Degraded, _) => {
             flight.healthy = None;

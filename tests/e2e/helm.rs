@@ -66,7 +66,7 @@ fn helm_gives_the_installation() {
 }
 
 /// Values that cannot work, and the field that Helm has to name.
-const BAD: [(&str, &str); 22] = [
+const BAD: [(&str, &str); 23] = [
     ("replicas: two", "replicas"),
     ("replicas: -1", "replicas"),
     ("replicas: 100", "replicas"),
@@ -89,6 +89,7 @@ const BAD: [(&str, &str); 22] = [
     ("networkPolicy: {enabled: 'yes'}", "enabled"),
     ("networkPolicy: {apiServerPorts: [0]}", "apiServerPorts"),
     ("podLabels: {tier: 1}", "podLabels"),
+    ("serviceMonitor: {interval: often}", "interval"),
 ];
 
 #[test]
@@ -101,10 +102,15 @@ fn helm_refuses_bad_values_and_says_which() {
         assert!(told.as_ref().is_err_and(|told| told.contains(field) && told.contains("schema")), "{values}: {told:?}");
     }
     let good = "{replicas: 3, image: {digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000'}, watchNamespace: shop,
-        workloadKinds: [{kind: argoproj.io/v1alpha1/Rollout=/spec/template, resource: rollouts}], networkPolicy: {enabled: true}}";
+        workloadKinds: [{kind: argoproj.io/v1alpha1/Rollout=/spec/template, resource: rollouts}], networkPolicy: {enabled: true}, serviceMonitor: {enabled: true}}";
     let made = helm(&["template", "logsidecar", CHART, "-f", "-"], good).expect("a rendered chart");
     assert!(!made.contains("kind: ClusterRole"), "one namespace needs no ClusterRole");
-    assert!(made.contains("@sha256:0000") && made.contains("kind: NetworkPolicy") && made.contains("resources: [rollouts]"));
+    assert!(
+        made.contains("@sha256:0000")
+            && made.contains("kind: NetworkPolicy")
+            && made.contains("kind: ServiceMonitor")
+            && made.contains("resources: [rollouts]")
+    );
 }
 
 /// The pods of the user, which nothing that is done to the controller may restart.
@@ -115,7 +121,7 @@ fn pods(namespace: &Namespace) -> BTreeSet<String> {
 }
 
 #[test]
-fn helm_installs_upgrades_rolls_back_and_uninstalls_and_no_pod_restarts() {
+fn helm_installs_upgrades_rolls_back_and_removes_and_no_pod_restarts() {
     if !is_there() {
         return;
     }

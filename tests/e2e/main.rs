@@ -15,6 +15,7 @@ mod kinds;
 mod lifecycle;
 mod lines;
 mod matching;
+mod metrics;
 mod pressure;
 mod rollout;
 #[path = "../rules.rs"]

@@ -56,7 +56,7 @@ fn it_ends_soon_and_well_when_it_is_told_to() {
 fn it_says_so_if_it_cannot_read_a_file() {
     let namespace = Namespace::new("tail-unreadable");
     // The container's own user is not the one that the sidecar can know of.
-    let script = "umask 077; echo secret > /logs/a.log; chmod 0 /logs/a.log; sleep 3600";
+    let script = "umask 777; echo secret > /logs/a.log; sleep 3600";
     pod(&namespace, script, |pod| pod["spec"]["securityContext"] = json!({"runAsUser": 1000, "runAsNonRoot": true}));
     let expected = "logsidecar: cannot read /logs/a.log as user 1000, group 0: set runAsUser in sidecar.container.securityContext to the owner of the file";
     eventually("what the sidecar says", || printed(&namespace).iter().any(|line| line == expected).then_some(()));

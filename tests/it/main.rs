@@ -9,6 +9,7 @@ mod contract;
 mod golden;
 mod layers;
 mod logsidecar;
+mod monitoring;
 mod pairs;
 mod policy;
 mod policy_command;
