@@ -61,22 +61,22 @@ fn lines_arrive_in_kafka() {
     thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
     let next = || told.recv_timeout(Duration::from_secs(120)).map_err(|error| error.to_string());
     let broker = next().expect("an address");
-    let sidecar = |shipper: Value| {
-        json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
-            "target": {"name": "app"}, "logs": [{"name": "app", "directory": "/logs"}],
-            "outputs": [{"name": "o", "kafka": {"brokers": [broker], "topic": "logs"}}], "sidecar": {"otelCollector": shipper}}})
-    };
+    let mut sidecar = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
+        "target": {"name": "app"}, "logs": [{"name": "app", "directory": "/logs"}],
+        "outputs": [{"name": "o", "kafka": {"brokers": [broker], "topic": "logs"}}], "sidecar": {"otelCollector": {}}}});
     // What is rendered, and one line more: the mock does not understand how the collector's client asks a broker for its version.
-    let rendered = logsidecar(&["render", "-f", "-"], &sidecar(json!({})).to_string());
+    let rendered = logsidecar(&["render", "-f", "-"], &sidecar.to_string());
     let config = rendered.replacen("    brokers:", "    protocol_version: 2.1.0\n    brokers:", 1);
     assert_ne!(config, rendered);
+    sidecar["spec"]["sidecar"]["otelCollector"]["config"] = config.into();
+    sidecar["spec"].as_object_mut().expect("an object").shift_remove("outputs");
     let namespace = Namespace::new("kafka");
     let script = "for i in $(seq 1000); do echo line-$i-end >> /logs/app.log; done; sleep 100000";
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"}, "spec": {
         "selector": {"matchLabels": {"app": "app"}}, "template": {"metadata": {"labels": {"app": "app"}}, "spec": {
-            "hostNetwork": true, "terminationGracePeriodSeconds": 1,
+            "hostNetwork": true, "terminationGracePeriodSeconds": 5,
             "containers": [{"name": "app", "image": "busybox:1.36", "command": ["sh", "-c", script]}]}}}});
-    apply(&namespace, &sidecar(json!({"config": config})), &deployment);
+    apply(&namespace, &sidecar, &deployment);
     namespace.kubectl(&["rollout", "status", "deployment/app", "--timeout=120s"]);
     let mut missing: std::collections::BTreeSet<String> = (1..=1000).map(|number| format!("line-{number}-end")).collect();
     while !missing.is_empty() {
