@@ -1,8 +1,6 @@
 //! What the controller tells Prometheus: by result, kind and reason, never by the name of an object, so that a cluster of any size has
 //! the same few series. [`NAMES`] is the list; the documentation, the alerts and the dashboard are checked against it.
 
-use std::collections::BTreeMap;
-
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -106,9 +104,10 @@ pub(super) fn text(context: &Context) -> Result<String, std::fmt::Error> {
             NAMES.iter().find(|(known, _)| known.strip_prefix("logsidecar_").is_some_and(|known| known.starts_with(name)));
         found.map_or("", |(_, help)| *help).to_owned()
     };
+    let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     let gauge = |value: usize| {
         let gauge: Gauge = Gauge::default();
-        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.set(number(value));
         gauge
     };
     registry.register("leader", help("leader"), gauge(context.leads.load(std::sync::atomic::Ordering::Relaxed).into()));
@@ -116,12 +115,12 @@ pub(super) fn text(context: &Context) -> Result<String, std::fmt::Error> {
     registry.register("logsidecars", help("logsidecars"), gauge(context.cache.all_sidecars().len()));
     let targets: Family<ByReason, Gauge> = Family::default();
     for (reason, count) in context.outcomes.by_reason() {
-        targets.get_or_create(&ByReason { reason }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        targets.get_or_create(&ByReason { reason }).set(number(count));
     }
     registry.register("targets", help("targets"), targets);
     let depth: Family<ByQueue, Gauge> = Family::default();
     for (queue, length) in [("workloads", context.workloads.depth()), ("logsidecars", context.sidecars.depth())] {
-        depth.get_or_create(&ByQueue { queue }).set(i64::try_from(length).unwrap_or(i64::MAX));
+        depth.get_or_create(&ByQueue { queue }).set(number(length));
     }
     registry.register("queue_depth", help("queue_depth"), depth);
     registry.register("writes", help("writes"), writes.clone());
@@ -130,13 +129,4 @@ pub(super) fn text(context: &Context) -> Result<String, std::fmt::Error> {
     registry.register_with_unit("rollout", help("rollout"), Unit::Seconds, rollout.clone());
     let mut text = String::new();
     encode(&mut text, &registry).map(|()| text)
-}
-
-impl super::outcomes::Outcomes {
-    /// How many targets there are for each reason.
-    fn by_reason(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        self.each(|outcome| *counts.entry(outcome.reason.to_string()).or_default() += 1);
-        counts
-    }
 }

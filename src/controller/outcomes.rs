@@ -31,9 +31,13 @@ impl Outcomes {
         sum_up(self.all().get(sidecar).unwrap_or(&BTreeMap::new()))
     }
 
-    /// Shows each outcome of all LogSidecars.
-    pub fn each(&self, mut look: impl FnMut(&Outcome)) {
-        self.all().values().flat_map(BTreeMap::values).for_each(&mut look);
+    /// How many targets of all LogSidecars there are for each reason.
+    pub fn by_reason(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for outcome in self.all().values().flat_map(BTreeMap::values) {
+            *counts.entry(outcome.reason.to_string()).or_default() += 1;
+        }
+        counts
     }
 
     /// Records or, with `None`, forgets one outcome.

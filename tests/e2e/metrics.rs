@@ -1,9 +1,12 @@
 //! What the controllers tell Prometheus, as it is scraped.
 
-use serde_json::{Value, json};
-
-use crate::cluster::{Namespace, eventually, kubectl, try_kubectl};
 use logsidecar::controller::metrics::NAMES;
+use serde_json::Value;
+
+use crate::{
+    cluster::{eventually, kubectl, try_kubectl},
+    uninstall::injected,
+};
 
 /// What each controller says.
 fn scraped() -> Vec<String> {
@@ -16,25 +19,18 @@ fn scraped() -> Vec<String> {
 
 #[test]
 fn metrics_say_what_happens_and_name_no_object() {
-    let namespace = Namespace::new("metrics");
-    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 0,
-        "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": "x"}]}}}});
-    namespace.apply(&deployment.to_string());
-    let sidecar = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
-        "target": {"name": "web"}, "logs": [{"name": "l", "directory": "/l"}]}});
-    namespace.apply(&sidecar.to_string());
-    namespace.wait_ready("ship");
+    let (namespace, _) = injected("metrics");
     // Another case restarts the controllers: then there may be none for a moment.
-    let all = eventually("one leader that has written", || {
+    let leads = |text: &&String| text.contains("\nlogsidecar_leader 1\n");
+    let all = eventually("one leader that knows of targets", || {
         let all = scraped();
-        let leads = all.iter().filter(|text| text.contains("\nlogsidecar_leader 1\n")).count();
-        let has_written = all.iter().any(|text| text.contains("\nlogsidecar_targets{reason="));
-        (leads == 1 && has_written).then_some(all)
+        let knows_targets = all.iter().any(|text| text.contains("\nlogsidecar_targets{reason="));
+        (all.iter().filter(leads).count() == 1 && knows_targets).then_some(all)
     });
+    for (text, (name, help)) in all.iter().filter(leads).flat_map(|text| NAMES.map(|metric| (text, metric))) {
+        assert!(text.contains(&format!("# HELP {name} {help}")), "{name} in {text}");
+    }
     for text in &all {
-        for (name, help) in NAMES.iter().filter(|_| text.contains("\nlogsidecar_leader 1\n")) {
-            assert!(text.contains(&format!("# HELP {name} {help}")), "{name} in {text}");
-        }
         assert!(!text.contains(&namespace.name) && text.ends_with("# EOF\n"), "{text}");
     }
 }

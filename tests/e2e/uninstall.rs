@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Namespace, eventually, kubectl, left_out, requests, try_kubectl};
 
-fn injected(case: &str) -> (Namespace, Value) {
+/// A workload without pods that has its sidecar, and the template that it had before.
+pub fn injected(case: &str) -> (Namespace, Value) {
     let namespace = Namespace::new(case);
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 0,
         "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": "x"}]}}}});

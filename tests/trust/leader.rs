@@ -5,14 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     controller::Controller,
-    kubelet::Kubelet,
-    kubernetes::{eventually, is_under_way, tell, within},
+    kubernetes::{eventually, tell, within},
     proxy::{Fault, Request},
-    stage::{Stage, WORKLOAD, admin},
+    rollout,
+    stage::{Stage, WORKLOAD},
 };
 
 /// Two controllers of a stage, of which neither runs yet.
@@ -97,30 +97,13 @@ fn who_cannot_renew_the_lease_ends_and_writes_nothing_more() {
 
 /// One rollout of several, whose leader is killed at a request of that number.
 fn killed_at(at: usize, count: usize) -> Duration {
-    let stage = Stage::new("leader-killed");
-    let _kubelet = Kubelet::of(&admin(), &stage.namespace.name);
-    let deployments: Vec<Value> = (0..count)
-        .map(|number| {
-            let name = format!("web-{number:02}");
-            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": {"ship": "yes"}}, "spec": {
-                "replicas": 1, "selector": {"matchLabels": {"app": name}},
-                "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}}}})
-        })
-        .collect();
-    stage.namespace.apply(&json!({"apiVersion": "v1", "kind": "List", "items": deployments}).to_string());
-    eventually("all to be available", || {
-        let items = stage.namespace.json(&["get", "deployments"])["items"].as_array()?.clone();
-        items.iter().all(|item| !is_under_way(item)).then_some(())
-    });
+    let (stage, _kubelet) = rollout::stage("leader-killed", count, 1);
     stage.witness.starts_counting();
     let controllers = two(&stage);
     start(&stage, &controllers);
     let [first, second] = &controllers;
     let fired = first.proxy.kill_at(at, at % 2 == 1);
-    let sidecar = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
-        "target": {"selector": {"matchLabels": {"ship": "yes"}}}, "logs": [{"name": "app", "directory": "/var/log/app"}],
-        "sidecar": {"placement": "Native", "container": {"image": "good:1"}}, "rollout": {"maxConcurrent": 3, "soak": "0s"}}});
-    stage.namespace.apply(&sidecar.to_string());
+    stage.namespace.apply(&rollout::sidecar("good:1", &json!({"maxConcurrent": 3, "soak": "0s"})));
     within(Duration::from_secs(300), "the kill", || fired.load(std::sync::atomic::Ordering::Relaxed).then_some(()));
     let killed = Instant::now();
     within(Duration::from_secs(60), "the next leader", || (second.proxy.count(works) > 0).then_some(()));

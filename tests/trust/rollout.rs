@@ -35,7 +35,7 @@ fn list(items: &[Value]) -> String {
 }
 
 /// A LogSidecar with a container of that image, and how it rolls out.
-fn sidecar(image: &str, rollout: &Value) -> String {
+pub fn sidecar(image: &str, rollout: &Value) -> String {
     json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": {
         "target": {"selector": {"matchLabels": {"ship": "yes"}}},
         "logs": [{"name": "app", "directory": "/var/log/app"}],
@@ -45,7 +45,7 @@ fn sidecar(image: &str, rollout: &Value) -> String {
 }
 
 /// Deployments that are available, on a stage with a kubelet.
-fn stage(case: &str, count: usize, replicas: u32) -> (Stage, Kubelet) {
+pub fn stage(case: &str, count: usize, replicas: u32) -> (Stage, Kubelet) {
     let stage = Stage::new(case);
     let kubelet = Kubelet::of(&admin(), &stage.namespace.name);
     let all: Vec<Value> = names(count).iter().map(|name| deployment(name, replicas)).collect();
