@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     Claim, Key, Ledger, Owned, Stance, Subject,
     claim::Known,
+    key,
     ledger::{Before, Entry, Origin},
     normal::{digest, normal},
     shipping, sidecar,
@@ -235,6 +236,14 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
             Key::InitContainer(_) => Key::Container(name.to_owned()),
             Key::Container(_) | Key::Volume(_) | Key::Mount { .. } => Key::InitContainer(name.to_owned()),
         }));
+        // Or under one that named other directories: the sidecar itself still says which. Where the owner has put a volume of his
+        // own at a path of ours, the list key of that mount is still ours, so that the volume decides.
+        let live = candidates.iter().filter(|key| key.container().is_some()).filter_map(|key| key.get(template));
+        let mounts = live.flat_map(|live| key::list(live, "volumeMounts")).filter_map(|mount| mount["name"].as_str());
+        let is_ours = |key: &Key| key.get(template).is_some_and(|volume| owned.holds(key, volume));
+        let mounted: BTreeSet<Key> = mounts.map(|volume| Key::Volume(volume.to_owned())).filter(is_ours).collect();
+        candidates.extend(mounts_of(template, owned, &mounted));
+        candidates.extend(mounted);
         let found = candidates.into_iter().filter_map(|key| {
             let item = key.get(template).filter(|item| owned.holds(&key, item))?;
             let digest = digest(&key, item);
@@ -255,6 +264,22 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
         }
     }
     (!ledger.sidecars.is_empty()).then_some(ledger)
+}
+
+/// Where any container that is not ours mounts one of these volumes.
+fn mounts_of(template: &Value, owned: &Owned, volumes: &BTreeSet<Key>) -> impl Iterator<Item = Key> {
+    let is_ours = |name: &str, container: &Value| {
+        [Key::InitContainer(name.to_owned()), Key::Container(name.to_owned())].iter().any(|key| owned.holds(key, container))
+    };
+    let named = key::containers(template).filter_map(|container| Some((container["name"].as_str()?, container)));
+    named.filter(move |(name, container)| !is_ours(name, container)).flat_map(|(name, container)| {
+        let mounts = key::list(container, "volumeMounts");
+        let is_of = |mount: &&Value| mount["name"].as_str().is_some_and(|name| volumes.contains(&Key::Volume(name.to_owned())));
+        mounts
+            .filter(is_of)
+            .filter_map(|mount| mount["mountPath"].as_str())
+            .map(|path| Key::Mount { container: name.to_owned(), path: path.to_owned() })
+    })
 }
 
 /// Whether the item is a mount of a volume that its entry does not name. A list key says little of a mount: somebody else may

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigMap, Key, Refusal, config::refusal, key, normal::fingerprint, volume};
+use super::{ConfigMap, Key, Refusal, Warning, config::refusal, key, normal::fingerprint, volume};
 use crate::{
     api::{Engine, LogSidecarSpec, LogVolume, Reason},
     shipper::{
@@ -21,6 +21,7 @@ pub(super) struct Parts {
     /// Volumes of others.
     pub uses: Vec<Key>,
     pub mounts: Vec<Map<String, Value>>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Makes them, for a sidecar `container` whose `logs` are written by `writers`, one for each entry.
@@ -40,6 +41,7 @@ pub(super) fn parts(
                 volumes: Vec::new(),
                 uses: Vec::new(),
                 mounts: Vec::new(),
+                warnings: Vec::new(),
             });
         }
         Shipper::FluentBit(engine) | Shipper::Fluentd(engine) | Shipper::OtelCollector(engine) => engine,
@@ -50,7 +52,8 @@ pub(super) fn parts(
     if let Some(all) = ours.entry("env").or_insert_with(|| json!([])).as_array_mut() {
         all.extend(env.into_iter().chain(writers));
     }
-    let mut parts = Parts { container: ours, volumes: Vec::new(), uses: Vec::new(), mounts: Vec::new() };
+    let warnings = fit_the_end(pod, &mut ours).into_iter().collect();
+    let mut parts = Parts { container: ours, volumes: Vec::new(), uses: Vec::new(), mounts: Vec::new(), warnings };
     let source = match (config.map(|config| ConfigMap::new(name, config)), own) {
         (Some(made), _) => Some(json!({"name": made.name})),
         (None, own) => own.map(|(name, key, file)| json!({"name": name, "items": [{"key": key, "path": file}]})),
@@ -107,6 +110,19 @@ impl Parts {
         }
         self.add(pod, free, volume::source(&name, &wanted))
     }
+}
+
+/// Leaves the pause before the end out of a pod that has less time to end: the API server would refuse it.
+fn fit_the_end(pod: &Value, container: &mut Map<String, Value>) -> Option<Warning> {
+    let pause = container.get("lifecycle")?.pointer("/preStop/sleep/seconds")?.as_u64()?;
+    let time = pod.pointer("/spec/terminationGracePeriodSeconds")?.as_u64()?;
+    if pause <= time {
+        return None;
+    }
+    container.shift_remove("lifecycle");
+    Some(Warning(format!(
+        "with terminationGracePeriodSeconds: {time} the sidecar has no time to read to the end: the last lines of a pod that ends may be lost"
+    )))
 }
 
 /// The volumes of a sidecar that are its own: by where it mounts them, as their names and number depend on the whole spec.

@@ -131,6 +131,7 @@ pub(super) fn items(
                 items.push((key, volume));
             }
             uses.extend(parts.uses);
+            warnings.extend(parts.warnings);
             for mount in parts.mounts {
                 add_own_mount(&mut mounts, mount)?;
             }

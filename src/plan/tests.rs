@@ -271,6 +271,22 @@ fn logs(log: Value) -> LogSidecarSpec {
 }
 
 #[test]
+fn a_pod_that_has_less_time_to_end_than_the_sidecar_waits_gets_one_that_does_not_wait() {
+    let collector = spec(json!({
+        "target": {"name": "web"}, "logs": [{"name": "app", "directory": "/l"}],
+        "sidecar": {"otelCollector": {}}, "outputs": [{"name": "loki", "loki": {"url": "http://loki:3100"}}],
+    }));
+    for (seconds, waits) in [(json!(null), true), (json!(2), true), (json!(1), false), (json!(0), false)] {
+        let pod = with("/spec/terminationGracePeriodSeconds", seconds.clone());
+        let plan = World::new(&pod).plan(&[("one", Stance::Apply(&collector))]);
+        let Ok(Effect::Applied(warnings)) = &plan.verdicts[0].result else { panic!("{:?}", plan.verdicts[0]) };
+        let told = warnings.iter().any(|warning| warning.0.contains("terminationGracePeriodSeconds"));
+        let sidecar = &plan.template["spec"]["initContainers"][0];
+        assert_eq!((sidecar["lifecycle"].is_object(), told), (waits, !waits), "{seconds}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_with_its_reason() {
     let two = with("/spec/containers", json!([{"name": "app"}, {"name": "other"}]));
     let table = [
@@ -566,7 +582,9 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
     let world = World::new(&app()).then(&[("one", Stance::Apply(&spec)), ("two", Stance::Apply(&spec))]);
     let before = world.ledger.expect("a ledger");
     let keys: BTreeSet<Key> = before.sidecars.iter().flat_map(|entry| entry.items.keys().cloned()).collect();
-    let owned = Owned::of(keys.into_iter().filter_map(|key| key.get(&world.template).map(|item| (key, item))));
+    // The mounts of a sidecar are ours, too, but go with it.
+    let within = ["one", "two"].map(|container| Key::Mount { container: container.into(), path: "/l".into() });
+    let owned = Owned::of(keys.into_iter().chain(within).filter_map(|key| key.get(&world.template).map(|item| (key, item))));
     let known = |name, created| Known {
         name,
         uid: Some(name),
@@ -586,8 +604,31 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
     assert_eq!(recover(UID, &world.template, &Owned::default(), &[known("one", early)]), None);
     // The spec may have changed after the ledger was lost and before anybody looked.
     let elsewhere: LogSidecarSpec = spec_of(&spec, "Native");
-    let changed = Known { spec: Some(&elsewhere), ..known("one", early) };
-    assert_eq!(recover(UID, &world.template, &owned, &[changed, known("two", late)]).as_ref().and_then(items), items(&before));
+    let another = logs(json!({"directory": "/other"}));
+    for changed in [&elsewhere, &another] {
+        let changed = Known { spec: Some(changed), ..known("one", early) };
+        assert_eq!(recover(UID, &world.template, &owned, &[changed]).as_ref().and_then(items), items(&before));
+    }
+}
+
+/// The list key of a mount stays ours when its owner replaces the rest.
+#[test]
+fn a_volume_of_the_owner_at_a_path_of_ours_is_not_recovered() {
+    let spec = logs(json!({"directory": "/l"}));
+    let world = World::new(&mounted("data", "/l")).then(&[("one", Stance::Apply(&spec))]);
+    let ours = [Key::Container("one".into()), Key::Mount { container: "app".into(), path: "/l".into() }];
+    let owned = Owned::of(ours.into_iter().filter_map(|key| key.get(&world.template).map(|item| (key, item))));
+    let known = Known {
+        name: "one",
+        uid: Some("one"),
+        created: Some("2026-01-01T00:00:00Z"),
+        revision: None,
+        spec: Some(&spec),
+        deletion: DeletionPolicy::Remove,
+        phase: Phase::Deleting,
+    };
+    let found = recover(UID, &world.template, &owned, &[known]).expect("a ledger");
+    assert_eq!(found.sidecars[0].items.keys().map(ToString::to_string).collect::<Vec<_>>(), ["containers/one"]);
 }
 
 fn spec_of(spec: &LogSidecarSpec, placement: &str) -> LogSidecarSpec {

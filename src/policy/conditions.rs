@@ -54,7 +54,13 @@ impl Subject<'_> {
         all.extend([not_opted_out()]);
         all.extend(self.not_anothers());
         all.extend([self.ledger(), self.container_name(), self.writers(), self.directories(), self.volume_names()]);
-        all.extend([self.ports(), self.existing_volumes(), self.volumes_of_the_sidecar(), self.not_windows()]);
+        all.extend([
+            self.ports(),
+            self.existing_volumes(),
+            self.volumes_of_the_sidecar(),
+            self.not_windows(),
+            self.time_to_end(),
+        ]);
         all.retain(|condition| !condition.all.is_empty());
         all
     }
@@ -237,6 +243,14 @@ impl Subject<'_> {
         let expression = format!("{}.spec.?os.?name.orValue(\"\") != \"windows\"", self.place.template);
         let all = self.sketch.has_security_context().then_some(expression);
         Condition::new("is-not-windows", all, "for Windows")
+    }
+
+    /// The API server refuses a pause before the end that is longer than the pod has time to end.
+    fn time_to_end(&self) -> Condition {
+        let pause = self.sketch.pause_before_the_end();
+        let time = format!("{}.spec.?terminationGracePeriodSeconds.orValue(30)", self.place.template);
+        let left = format!("with a terminationGracePeriodSeconds below {}", pause.unwrap_or_default());
+        Condition::new("has-time-to-end", pause.map(|pause| format!("{time} >= {pause}")), left)
     }
 }
 

@@ -111,6 +111,12 @@ impl Sketch {
         sidecar.and_then(|sidecar| sidecar.get("ports")?.as_array()).into_iter().flatten()
     }
 
+    /// For how many seconds the sidecar waits before it ends.
+    pub fn pause_before_the_end(&self) -> Option<u64> {
+        let sidecar = self.items.iter().find(|(key, _)| key.container().is_some()).map(|(_, item)| item);
+        sidecar?.pointer("/lifecycle/preStop/sleep/seconds")?.as_u64()
+    }
+
     /// Whether the sidecar has a security context.
     pub fn has_security_context(&self) -> bool {
         self.items.iter().any(|(key, item)| key.container().is_some() && item.get("securityContext").is_some())

@@ -182,3 +182,21 @@ fn what_inject_would_refuse_and_what_is_somebody_elses_is_created_as_it_is() {
     let elsewhere = Stage::new("policy-elsewhere");
     assert_eq!(ledger(&created(&elsewhere, &web)), None);
 }
+
+#[test]
+fn no_pod_becomes_impossible_because_the_sidecar_wants_more_time_than_it_has() {
+    let stage = Stage::new("policy-end");
+    let mut sidecar = object(SIDECAR);
+    sidecar["spec"]["sidecar"] = json!({"otelCollector": {}});
+    sidecar["spec"]["outputs"] = json!([{"name": "loki", "loki": {"url": "http://loki:3100"}}]);
+    let _policies = Policies::of(&stage, &sidecar.to_string());
+    let web = object(WORKLOAD);
+    in_force(&stage, &web, 1);
+    for (seconds, sidecars) in [(0, 0), (1, 0), (2, 1)] {
+        let mut web = web.clone();
+        web["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = seconds.into();
+        assert_eq!(entries(&created(&stage, &web)).len(), sidecars, "{seconds}");
+        // What the command line makes of it is accepted in any case.
+        assert_eq!(entries(&injected(&stage, &sidecar, &web)).len(), 1, "{seconds}");
+    }
+}
