@@ -3,6 +3,7 @@
 //! no failure. The same file under the name `kubectl-logsidecar` is a plugin of kubectl.
 
 mod cluster;
+mod completions;
 mod configs;
 mod explain;
 mod files;
@@ -13,13 +14,14 @@ mod policy;
 mod render;
 mod status;
 mod validate;
+mod version;
 
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::files::Input;
 use crate::{
@@ -78,6 +80,12 @@ enum Command {
     /// Print the CustomResourceDefinition.
     #[command(after_help = "Example:\n  logsidecar crd | kubectl apply -f -")]
     Crd,
+    /// Print what version this is, which API it serves, and which images it runs.
+    #[command(after_help = "Example:\n  logsidecar version -o json")]
+    Version(version::Arguments),
+    /// Print a script by which a shell completes these commands.
+    #[command(after_help = "Example:\n  source <(logsidecar completions bash)")]
+    Completions(completions::Arguments),
 }
 
 /// Where manifests come from.
@@ -142,6 +150,12 @@ fn told(problems: &[String]) -> String {
     problems.iter().map(|problem| problem.chars().map(spelt).collect::<String>()).collect::<Vec<_>>().join("\n")
 }
 
+/// All commands with their options: what completions and the reference in `docs` are made of.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -171,6 +185,8 @@ pub fn main() -> ExitCode {
         Command::Crd => serde_json::to_value(api::definition())
             .map_err(|error| Failure::Output(error.into()))
             .and_then(|crd| print(&manifest::write(&crd))),
+        Command::Version(arguments) => print(&version::version(&arguments)),
+        Command::Completions(arguments) => print(&completions::completions(&arguments)),
     };
     ended(done.map(|()| ExitCode::SUCCESS), failure)
 }

@@ -45,12 +45,15 @@ const NO_SIDECAR: &str = "warning: no LogSidecar in these files: nothing to inje
 
 #[test]
 fn help_is_data_and_shows_an_example() {
-    all_equal(["run", "inject", "uninject", "validate", "plan", "explain", "status", "crd", ""].map(|command| {
-        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
-        let Run { stdout, stderr, code } = run(&arguments, b"");
-        let example = stdout.split_once("\nExample:\n").map(|(_, example)| example.contains(&format!("logsidecar {command}")));
-        (command, (example, stderr, code), (Some(true), String::new(), Some(0)))
-    }));
+    all_equal(["run", "inject", "uninject", "validate", "plan", "explain", "status", "crd", "version", "completions", ""].map(
+        |command| {
+            let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+            let Run { stdout, stderr, code } = run(&arguments, b"");
+            let example =
+                stdout.split_once("\nExample:\n").map(|(_, example)| example.contains(&format!("logsidecar {command}")));
+            (command, (example, stderr, code), (Some(true), String::new(), Some(0)))
+        },
+    ));
 }
 
 #[test]

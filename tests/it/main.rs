@@ -13,5 +13,6 @@ mod monitoring;
 mod pairs;
 mod policy;
 mod policy_command;
+mod reference;
 #[path = "../rules.rs"]
 mod rules;

@@ -1,0 +1,143 @@
+//! The reference in `docs/reference`: made of the CRD and of the command line, so that it cannot say anything else than they do.
+//! `UPDATE=1` rewrites it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use serde_json::Value;
+
+fn is_fresh(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, text).expect("written");
+    }
+    assert!(fs::read_to_string(path).expect(file) == text, "docs/reference/{file} is out of date: make generate");
+}
+
+#[test]
+fn the_reference_of_the_command_line_is_fresh() {
+    let options =
+        clap_markdown::MarkdownOptions::new().title("Command line".to_owned()).show_footer(false).show_table_of_contents(true);
+    is_fresh("command-line.md", &clap_markdown::help_markdown_command_custom(&logsidecar::cli::command(), &options));
+}
+
+#[test]
+fn the_reference_of_the_api_is_fresh() {
+    let crd = serde_json::to_value(logsidecar::api::definition()).expect("JSON");
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut reference = Reference::default();
+    for part in ["spec", "status"] {
+        reference.object(part, &schema["properties"][part]);
+    }
+    let Reference { text, .. } = reference;
+    is_fresh(
+        "api.md",
+        &format!(
+            "# API: `logsidecar.dev/v1alpha1`, kind `LogSidecar`\n\nEvery field, with what the API server checks. Made of the \
+             [CRD](../../crds/logsidecar.yaml) by `make generate`; `kubectl explain logsidecar.spec` has the same.\n{text}"
+        ),
+    );
+}
+
+#[derive(Default)]
+struct Reference {
+    text: String,
+    /// Where an object is described, by its schema: many places have the same.
+    known: BTreeMap<String, String>,
+}
+
+impl Reference {
+    /// A section for an object, and after it those for the objects in it.
+    fn object(&mut self, path: &str, schema: &Value) {
+        self.known.insert(schema["properties"].to_string(), path.to_owned());
+        self.text.push_str(&format!("\n## `{path}`\n\n{}\n", description(schema)));
+        self.text.push_str("\n| field | type | meaning |\n|---|---|---|\n");
+        let required: BTreeSet<&str> = strings(&schema["required"]).collect();
+        let mut inner = Vec::new();
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let (shape, below) = shape(&format!("{path}.{name}"), field);
+            let star = if required.contains(name.as_str()) { " (required)" } else { "" };
+            let mut meaning = description(field);
+            if let Some((at, object)) = below {
+                if let Some(known) = self.known.get(&object["properties"].to_string()) {
+                    meaning = format!("{meaning} Fields as in [`{known}`](#{}).", anchor(known)).trim().to_owned();
+                } else {
+                    meaning = format!("{meaning} Fields: [`{at}`](#{}).", anchor(&at)).trim().to_owned();
+                    self.known.insert(object["properties"].to_string(), at.clone());
+                    inner.push((at, object));
+                }
+            }
+            self.text.push_str(&format!("| `{name}`{star} | {shape} | {} |\n", meaning.replace('|', "\\|")));
+        }
+        let rules =
+            schema["x-kubernetes-validations"].as_array().into_iter().flatten().filter_map(|rule| rule["message"].as_str());
+        let rules: Vec<String> = rules.map(|rule| format!("* {rule}\n")).collect();
+        if !rules.is_empty() {
+            self.text.push_str(&format!("\nRefused with these words:\n\n{}", rules.concat()));
+        }
+        for (path, schema) in inner {
+            self.object(&path, schema);
+        }
+    }
+}
+
+/// What a field is, and the object in it that has fields of its own.
+fn shape<'a>(path: &str, schema: &'a Value) -> (String, Option<(String, &'a Value)>) {
+    if let Some(items) = schema.get("items") {
+        let (of, below) = shape(&format!("{path}[]"), items);
+        return (format!("list of {of}{}", limits(schema)), below);
+    }
+    if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
+        let (of, below) = shape(&format!("{path}.*"), values);
+        return (format!("map of {of}{}", limits(schema)), below);
+    }
+    if schema.get("properties").is_some() {
+        return ("object".to_owned(), Some((path.to_owned(), schema)));
+    }
+    let name = match schema["type"].as_str() {
+        _ if schema["x-kubernetes-int-or-string"] == true => "integer or string",
+        Some(name) => name,
+        None => "any",
+    };
+    (format!("{name}{}", limits(schema)), None)
+}
+
+/// What the API server checks of a value, and its default.
+fn limits(schema: &Value) -> String {
+    let mut limits = Vec::new();
+    let values: Vec<String> =
+        schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect();
+    limits.extend((!values.is_empty()).then(|| values.join(", ")));
+    for (least, most, what) in [
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " entries"),
+        ("minProperties", "maxProperties", " entries"),
+    ] {
+        match (schema[least].as_f64(), schema[most].as_f64()) {
+            (Some(least), Some(most)) => limits.push(format!("{least} to {most}{what}")),
+            (Some(least), None) => limits.push(format!("at least {least}{what}")),
+            (None, Some(most)) => limits.push(format!("at most {most}{what}")),
+            (None, None) => {}
+        }
+    }
+    limits.extend(schema["pattern"].as_str().map(|pattern| format!("`{}`", pattern.replace('|', "\\|"))));
+    limits.extend(schema.get("default").map(|default| format!("default `{default}`")));
+    if limits.is_empty() { String::new() } else { format!("; {}", limits.join("; ")) }
+}
+
+fn description(schema: &Value) -> String {
+    schema["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn strings(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// As GitHub makes one of a heading.
+fn anchor(path: &str) -> String {
+    path.to_lowercase().chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
+}
