@@ -60,17 +60,18 @@ impl Reference {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let (shape, below) = shape(&format!("{path}.{name}"), field);
             let star = if required.contains(name.as_str()) { " (required)" } else { "" };
-            let mut meaning = description(field);
+            let mut meaning = vec![description(field)];
             if let Some((at, object)) = below {
-                if let Some(known) = self.known.get(&object["properties"].to_string()) {
-                    meaning = format!("{meaning} Fields as in [`{known}`](#{}).", anchor(known)).trim().to_owned();
-                } else {
-                    meaning = format!("{meaning} Fields: [`{at}`](#{}).", anchor(&at)).trim().to_owned();
+                let known = self.known.get(&object["properties"].to_string()).cloned();
+                let (words, place) = known.map_or_else(|| ("Fields:", at.clone()), |known| ("Fields as in", known));
+                meaning.push(format!("{words} [`{place}`](#{}).", anchor(&place)));
+                if place == at {
                     self.known.insert(object["properties"].to_string(), at.clone());
                     inner.push((at, object));
                 }
             }
-            self.text.push_str(&format!("| `{name}`{star} | {shape} | {} |\n", meaning.replace('|', "\\|")));
+            let meaning = meaning.join(" ").trim().replace('|', "\\|");
+            self.text.push_str(&format!("| `{name}`{star} | {shape} | {meaning} |\n"));
         }
         let rules =
             schema["x-kubernetes-validations"].as_array().into_iter().flatten().filter_map(|rule| rule["message"].as_str());
