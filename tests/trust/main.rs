@@ -41,3 +41,4 @@ mod random;
 mod rollout;
 mod secrets;
 mod tenancy;
+mod weather;

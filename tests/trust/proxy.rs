@@ -1,13 +1,14 @@
 //! Between controller and API server: sees every request, and may do to it what networks and servers do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     process::Child,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -97,6 +98,16 @@ pub enum Fault {
     Answer(u16, Value),
     /// The answer is changed on its way.
     Rewrite(fn(&mut Value)),
+    /// It takes its time.
+    Delay(Duration),
+    /// HTTP 429, with that `Retry-After` in seconds.
+    Busy(u32),
+    /// The connection breaks before the API server hears of it.
+    ResetBefore,
+    /// The connection breaks after the API server has done it, in the middle of the answer.
+    ResetAfter,
+    /// The oldest of the last answers to the same list, as an API server that lags behind gives it.
+    Stale,
 }
 
 impl Fault {
@@ -123,6 +134,8 @@ pub struct Proxy {
     cuts: watch::Sender<u32>,
     /// Resources of which the next watch is told that its version is too old.
     expired: Mutex<BTreeSet<&'static str>>,
+    /// The last answers to each list, the oldest first.
+    lists: Mutex<BTreeMap<String, VecDeque<Bytes>>>,
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -151,6 +164,7 @@ impl Proxy {
                 process: Mutex::default(),
                 cuts: watch::channel(0).0,
                 expired: Mutex::default(),
+                lists: Mutex::default(),
             });
             let app = Router::new().fallback(forward).with_state(proxy.clone());
             tokio::spawn(async move { axum::serve(listener, app).await });
@@ -199,6 +213,26 @@ impl Proxy {
         lock(&self.seen).iter().filter(|request| request.code.is_some() && which(request)).count()
     }
 
+    /// Whether the controller has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        lock(&self.process).as_mut().is_some_and(|child| child.try_wait().expect("a status").is_some())
+    }
+
+    /// Keeps the answer to a list, and forgets those that are long past.
+    fn keep(&self, path: &str, answer: &[u8]) {
+        const KEPT: usize = 6;
+        let mut lists = lock(&self.lists);
+        let answers = lists.entry(path.to_owned()).or_default();
+        answers.push_back(Bytes::copy_from_slice(answer));
+        if answers.len() > KEPT {
+            answers.pop_front();
+        }
+    }
+
+    fn oldest(&self, path: &str) -> Option<Bytes> {
+        lock(&self.lists).get(path)?.front().cloned()
+    }
+
     /// Ends the controller at once, as a node that loses power does.
     pub fn kill(&self) {
         if let Some(mut child) = lock(&self.process).take() {
@@ -236,8 +270,30 @@ async fn forward(State(proxy): State<Arc<Proxy>>, request: HttpRequest) -> Respo
                 .body(Body::from(body.to_string()))
                 .expect("a response");
         }
-        Fault::Pass | Fault::KillAfter | Fault::Rewrite(_) => {}
+        Fault::Busy(seconds) => {
+            let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "TooManyRequests",
+                "message": "made up by the suite", "code": 429, "details": {"retryAfterSeconds": seconds}});
+            return Response::builder()
+                .status(429)
+                .header("content-type", "application/json")
+                .header("retry-after", seconds.to_string())
+                .body(Body::from(body.to_string()))
+                .expect("a response");
+        }
+        Fault::ResetBefore => return Response::new(broken()),
+        Fault::Stale => {
+            if let Some(answer) = proxy.oldest(head.uri.path()) {
+                return Response::builder()
+                    .header("content-type", "application/json")
+                    .body(Body::from(answer))
+                    .expect("a response");
+            }
+        }
+        Fault::Delay(pause) => tokio::time::sleep(*pause).await,
+        Fault::Pass | Fault::KillAfter | Fault::Rewrite(_) | Fault::ResetAfter => {}
     }
+    let is_list = seen.verb == "list" && !head.uri.query().unwrap_or_default().contains("continue=");
+    let path = head.uri.path().to_owned();
     let mut upstream = axum::http::Request::builder().method(head.method).uri(head.uri);
     for name in ["content-type", "accept"] {
         upstream = upstream
@@ -264,7 +320,11 @@ async fn forward(State(proxy): State<Arc<Proxy>>, request: HttpRequest) -> Respo
             change(&mut value);
             bytes = value.to_string().into_bytes();
         }
-        Fault::Pass | Fault::KillBefore | Fault::Answer(..) => {}
+        Fault::ResetAfter => return Response::new(broken()),
+        _ => {}
+    }
+    if is_list && head.status.is_success() {
+        proxy.keep(&path, &bytes);
     }
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = head.status;
@@ -276,9 +336,14 @@ async fn forward(State(proxy): State<Arc<Proxy>>, request: HttpRequest) -> Respo
 fn until_cut(proxy: &Proxy, body: Body) -> Body {
     let mut cuts = proxy.cuts.subscribe();
     let cut = async move { drop(cuts.changed().await) };
+    Body::from_stream(body.into_data_stream().take_until(cut).chain(broken().into_data_stream()))
+}
+
+/// The beginning of something, and no end.
+fn broken() -> Body {
     let half: [Result<Bytes, axum::Error>; 2] = [
         Ok(Bytes::from_static(br#"{"type":"MODIFIED","object":{"kind":"#)),
         Err(axum::Error::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset))),
     ];
-    Body::from_stream(body.into_data_stream().take_until(cut).chain(stream::iter(half)))
+    Body::from_stream(stream::iter(half))
 }
