@@ -113,6 +113,22 @@ fn helm_refuses_bad_values_and_says_which() {
     );
 }
 
+/// The chart of the last release, or else of the commit before this one, whose controller is `logsidecar:previous`.
+fn previous() -> Option<String> {
+    let output = Command::new(root().join("tests/cluster/cluster")).arg("previous").output().expect("the script runs");
+    let told = String::from_utf8_lossy(&output.stderr).trim().lines().last().unwrap_or_default().to_owned();
+    if !output.status.success() {
+        left_out("an upgrade from the release before", &told);
+        return None;
+    }
+    let chart = format!("{}/{CHART}", String::from_utf8_lossy(&output.stdout).trim());
+    let is_there = std::path::Path::new(&chart).exists();
+    if !is_there {
+        left_out("an upgrade from the release before", "it had no chart");
+    }
+    is_there.then_some(chart)
+}
+
 /// The pods of the user, which nothing that is done to the controller may restart.
 fn pods(namespace: &Namespace) -> BTreeSet<String> {
     let all = namespace.json(&["get", "pods", "-l", "app=web"]);
@@ -127,9 +143,8 @@ fn helm_installs_upgrades_rolls_back_and_removes_and_no_pod_restarts() {
     }
     let image = std::env::var("IMAGE").unwrap_or_else(|_| "logsidecar:dev".to_owned());
     let (repository, tag) = image.rsplit_once(':').expect("IMAGE has a tag");
-    let own = format!("image.repository={repository},image.tag={tag},testImage=busybox:1.36");
     let release = |command: &[&str], more: &str| {
-        let set = format!("{own}{more}");
+        let set = format!("image.repository={repository},image.tag={tag},testImage=busybox:1.36{more}");
         let arguments = [command, &["-n", "logsidecar-system", "--wait", "--timeout=180s"]].concat();
         let is_of_chart = matches!(command[0], "install" | "upgrade");
         let arguments = if is_of_chart { [&arguments[..], &["--set", &set]].concat() } else { arguments };
@@ -137,7 +152,11 @@ fn helm_installs_upgrades_rolls_back_and_removes_and_no_pod_restarts() {
     };
     kubectl(&["delete", "-f", "deploy/install.yaml", "--ignore-not-found", "--wait"], "");
 
-    release(&["install", "logsidecar", CHART, "--create-namespace"], ",replicas=1");
+    // The later of two values counts.
+    match previous() {
+        Some(chart) => release(&["install", "logsidecar", &chart, "--create-namespace"], ",replicas=1,image.tag=previous"),
+        None => release(&["install", "logsidecar", CHART, "--create-namespace"], ",replicas=1"),
+    };
     let namespace = Namespace::new("helm");
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 2,
         "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
