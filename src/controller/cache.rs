@@ -1,7 +1,7 @@
 //! What the watches have seen: the workloads and the LogSidecars, indexed the way planning asks for them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -98,6 +98,9 @@ impl Sidecar {
     }
 }
 
+/// How many that were deleted are remembered: more than are deleted while an API server lags behind.
+const REMEMBERED: usize = 1000;
+
 /// The version of a `LogSidecar` that another one has taken the place of, if there was one.
 #[derive(Debug)]
 pub(super) struct Before(pub Option<Arc<Sidecar>>);
@@ -110,6 +113,8 @@ pub(super) struct Cache(Mutex<Content>);
 struct Content {
     workloads: BTreeMap<WorkloadKey, Arc<Workload>>,
     sidecars: BTreeMap<SidecarKey, Arc<Sidecar>>,
+    /// The uids of the LogSidecars that were deleted last: a list of an API server that lags behind may still have them.
+    deleted: VecDeque<String>,
 }
 
 impl Cache {
@@ -176,11 +181,14 @@ impl Cache {
         }
     }
 
-    /// Keeps a version of a `LogSidecar`, and returns the one before; nothing if a newer one is here.
+    /// Keeps a version of a `LogSidecar`, and returns the one before; nothing if a newer one is here, or it is known to be deleted.
     pub fn keep_sidecar(&self, sidecar: Sidecar) -> Option<Before> {
         let mut content = self.content();
         let kept = content.sidecars.get(&sidecar.key);
-        if kept.is_some_and(|kept| kept.uid == sidecar.uid && is_newer(&kept.version, &sidecar.version)) {
+        let is_past = kept.is_some_and(|kept| {
+            if kept.uid == sidecar.uid { is_newer(&kept.version, &sidecar.version) } else { kept.created > sidecar.created }
+        });
+        if is_past || content.deleted.contains(&sidecar.uid) {
             return None;
         }
         Some(Before(content.sidecars.insert(sidecar.key.clone(), Arc::new(sidecar))))
@@ -192,6 +200,15 @@ impl Cache {
 
     pub fn drop_sidecar(&self, key: &SidecarKey) -> Option<Arc<Sidecar>> {
         self.content().sidecars.remove(key)
+    }
+
+    /// A watch has told that this one is deleted: more than that it is missing from a list.
+    pub fn is_deleted(&self, uid: &str) {
+        let mut content = self.content();
+        content.deleted.push_back(uid.to_owned());
+        if content.deleted.len() > REMEMBERED {
+            content.deleted.pop_front();
+        }
     }
 
     /// The workloads of a kind that are not in `seen`.

@@ -76,6 +76,7 @@ pub(super) async fn sidecars(context: &Context) {
             }
             Some(watcher::Event::Delete(object)) => {
                 if let Some(sidecar) = Sidecar::observe(&object, &context.images) {
+                    context.cache.is_deleted(&sidecar.uid);
                     context.sidecar_gone(&sidecar.key);
                 }
             }

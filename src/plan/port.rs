@@ -9,17 +9,22 @@ use crate::api::Reason;
 ///
 /// Ordinary init containers have ended by then. What the API server takes all the same, such as one `containerPort` twice,
 /// would crash whoever comes second; of two ports of one name, a Service reaches only the first.
-pub(super) fn refuse_taken(pod: &Value, sidecar: &Value) -> Result<(), Refusal> {
+///
+/// `shipper` is the field of the shipper that listens there, if it is one.
+pub(super) fn refuse_taken(pod: &Value, sidecar: &Value, shipper: Option<&str>) -> Result<(), Refusal> {
     let app = key::list(&pod["spec"], "containers");
     let native = key::list(&pod["spec"], "initContainers").filter(|container| container["restartPolicy"] == "Always");
     for other in app.chain(native).filter(|other| other["name"] != sidecar["name"]) {
         for (own, taken) in key::list(sidecar, "ports").flat_map(|own| key::list(other, "ports").map(move |taken| (own, taken)))
         {
             if let Some((field, value)) = clash(own, taken) {
-                let message = format!(
-                    "container {} has {field} {value} already: write another in sidecar.container.ports[].{field}",
-                    other["name"].as_str().unwrap_or_default()
-                );
+                let place = match shipper {
+                    // It listens where this says, whatever its container declares.
+                    Some(shipper) if field == "containerPort" => format!("sidecar.{shipper}.port"),
+                    _ => format!("sidecar.container.ports[].{field}"),
+                };
+                let other = other["name"].as_str().unwrap_or_default();
+                let message = format!("container {other} has {field} {value} already: write another in {place}");
                 return Err(Refusal::new(Reason::PortTaken, message));
             }
         }
@@ -81,8 +86,10 @@ mod tests {
             (json!({"containerPort": 5}), ""),
         ];
         for (port, expected) in table {
-            let refused = refuse_taken(&pod, &json!({"name": "ship", "ports": [port]}));
+            let refused = refuse_taken(&pod, &json!({"name": "ship", "ports": [port]}), None);
             assert_eq!(refused.err().map(|refusal| refusal.message).unwrap_or_default(), expected, "{port}");
         }
+        let refused = refuse_taken(&pod, &json!({"name": "ship", "ports": [{"containerPort": 80}]}), Some("fluentBit"));
+        assert!(refused.is_err_and(|refusal| refusal.message.ends_with("write another in sidecar.fluentBit.port")));
     }
 }

@@ -145,7 +145,7 @@ pub(super) fn items(
         warnings.push(Warning("with placement Container the Job never completes while the sidecar runs".to_owned()));
     }
     let container = Value::Object(assemble(container_name(&key), container, mounts, env)?);
-    port::refuse_taken(&pod, &container)?;
+    port::refuse_taken(&pod, &container, Shipper::of(spec).map(Shipper::field))?;
     items.push((key, container));
     Ok(Contribution { items, uses, warnings })
 }

@@ -60,7 +60,8 @@ pub fn config(pipeline: &Pipeline<'_>) -> Result<String, Error> {
         "service": {
             "extensions": names(&extensions),
             // Its own metrics would take a port that somebody else may have.
-            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
+            // At `warn` it would say nothing of a destination that is down: it tells of retries at `info`.
+            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "info"}},
             "pipelines": {"logs": pipeline},
         },
     })))

@@ -198,6 +198,8 @@ fn helm_installs_upgrades_rolls_back_and_removes_and_no_pod_restarts() {
     let roles: Value = serde_json::from_str(&kubectl(&["get", "clusterroles", "-o", "json"], "")).expect("JSON");
     let ours = |role: &&Value| role["metadata"]["annotations"]["meta.helm.sh/release-name"] == "logsidecar";
     assert_eq!(roles["items"].as_array().expect("a list").iter().filter(ours).count(), 0, "a Role is enough for one namespace");
+    let log = kubectl(&["-n", "logsidecar-system", "logs", "-l", "app.kubernetes.io/name=logsidecar", "--tail=-1"], "");
+    assert!(log.contains("patched") && !log.contains("without preflight"), "{log}");
     namespace.kubectl(&["delete", "logsidecars", "--all", "--timeout=60s"]);
     release(&["uninstall", "logsidecar"], "");
 

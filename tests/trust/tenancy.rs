@@ -63,6 +63,19 @@ fn who_may_not_patch_a_workload_cannot_have_it_patched() {
         tries(&stage, r#"patch logsidecar ship --type=merge -p '{"spec": {"target": {"name": null, "selector": {"matchLabels": {"a": "b"}}}}}'"#).ok()
     });
 
+    // A namesake of another group is another kind.
+    stage.run(
+        "kubectl create role sets --verb=patch --resource=statefulsets.apps
+         kubectl create rolebinding sets --role=sets --user=mallory",
+    );
+    let sets = |group: &str| {
+        format!(
+            r#"patch logsidecar ship --type=merge -p '{{"spec": {{"target": {{"name": "web", "selector": null, "kind": "StatefulSet", "apiGroup": "{group}"}}}}}}'"#
+        )
+    };
+    eventually("what he may patch of StatefulSets", || tries(&stage, &sets("apps")).ok());
+    refused(&sets("apps.kruise.io"), "statefulsets web");
+
     // What is allowed is done, and undone, with the controller's own permissions.
     let controller = stage.controller();
     controller.start();

@@ -85,6 +85,13 @@ fn has(template: &Value, sidecar: &str) -> bool {
     template["spec"]["initContainers"].as_array().into_iter().flatten().any(|container| container["name"] == sidecar)
 }
 
+/// What a schedule changes of a template.
+fn brief(template: &Value) -> String {
+    let app = &template["spec"]["containers"][0];
+    let paths = app["volumeMounts"].as_array().into_iter().flatten().map(|mount| mount["mountPath"].to_string());
+    format!("{} {}", app["image"], paths.collect::<Vec<_>>().join(" "))
+}
+
 impl Place {
     fn new(number: usize) -> Self {
         let stage = Stage::new(&format!("weather-{number}"));
@@ -131,6 +138,8 @@ impl Place {
             _ if random.bool() => {
                 self.controller.proxy.kill();
                 self.controller.start();
+                // It knows nothing but what it is told, and that may be past: it goes back to that, and forth again.
+                budget.templates += 2;
             }
             _ if !budget.removed => {
                 self.delete_all();
@@ -173,7 +182,8 @@ impl Place {
             assert!(has(template, "ship"), "seed {seed}: ship is taken out in template {at}");
             assert!(budget.removed || has(template, "all"), "seed {seed}: all is taken out in template {at}");
         }
-        assert!(now - before <= budget.templates, "seed {seed}: {} rollouts for {} changes", now - before, budget.templates);
+        let seen: Vec<String> = templates[before - 1..now].iter().map(brief).collect();
+        assert!(now - before <= budget.templates, "seed {seed}: {} changes, and these templates: {seen:#?}", budget.templates);
         asked
     }
 

@@ -112,7 +112,8 @@ pub(super) fn exporter(output: &Output, share: u64) -> Result<Exporter, Error> {
 }
 
 fn elasticsearch(search: &Search) -> Value {
-    let mut config = json!({"endpoints": [text(&search.url)]});
+    // The other ways to write a document ask for a data stream, and lose what is sent to an index.
+    let mut config = json!({"endpoints": [text(&search.url)], "mapping": {"mode": "none"}});
     if search.daily {
         config["logstash_format"] = json!({"enabled": true, "prefix_separator": "-", "date_format": "%Y.%m.%d"});
     }
