@@ -1,7 +1,7 @@
 # Everything that people do here. `make` lists it.
 CLUSTER := tests/cluster/cluster
 
-.PHONY: help demo test test-full unit lint accounting cost generate generate-docs fuzz bench cluster cluster-down
+.PHONY: help demo picture figures test test-full unit lint accounting cost generate generate-docs fuzz bench cluster cluster-down
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
@@ -36,6 +36,9 @@ generate: ## Rewrite generated files: CRD, installation, golden files
 	UPDATE=1 cargo test --locked --test it -- contract golden pairs
 	@if command -v helm > /dev/null; then UPDATE=1 cargo test --locked --test e2e helm_gives; \
 	else echo "deploy/install.yaml is rendered by helm, which is not installed here"; fi
+
+picture: ## Record the demo anew for the README: docs/demo.svg (a cluster should be up)
+	@tests/picture
 
 generate-docs: ## Rewrite docs/owners.md from what the suite of trust sees
 	@UPDATE=1 tests/trust/run owners

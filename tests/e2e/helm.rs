@@ -5,11 +5,16 @@ use std::{
     io::Write,
     path::PathBuf,
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Namespace, eventually, kubectl, left_out, try_kubectl};
+use crate::{
+    cluster::{Namespace, eventually, kubectl, left_out, tell, try_kubectl},
+    docs,
+};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -136,12 +141,58 @@ fn pods(namespace: &Namespace) -> BTreeSet<String> {
     all.map(|pod| format!("{} {}", pod["metadata"]["uid"], pod["status"]["initContainerStatuses"][0]["restartCount"])).collect()
 }
 
+/// There is one installation in a cluster.
+static INSTALLATION: Mutex<()> = Mutex::new(());
+
+fn image() -> String {
+    std::env::var("IMAGE").unwrap_or_else(|_| "logsidecar:dev".to_owned())
+}
+
+/// Back as it was, for whoever goes on with this cluster.
+fn install_as_before() {
+    let installation = std::fs::read_to_string(root().join("deploy/install.yaml")).expect("deploy/install.yaml");
+    eventually("the namespace to be free", || {
+        try_kubectl(&["apply", "-f", "-"], &installation.replace("logsidecar:dev", &image())).ok()
+    });
+}
+
+#[test]
+fn helm_and_the_first_example_of_the_readme_take_less_than_two_minutes() {
+    if !is_there() {
+        return;
+    }
+    let _alone = INSTALLATION.lock().unwrap_or_else(PoisonError::into_inner);
+    kubectl(&["delete", "-f", "deploy/install.yaml", "--ignore-not-found", "--wait"], "");
+    let namespace = Namespace::new("helm-readme");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config");
+    std::fs::write(&config, kubectl(&["config", "view", "--raw", "--flatten"], "")).expect("written");
+    docs::paste(&format!("kubectl config set-context --current --namespace={}", namespace.name), Some(&config));
+    let example = &docs::blocks("README.md", Some("<!-- first example"))[0];
+    let image = image();
+    let (repository, tag) = image.rsplit_once(':').expect("IMAGE has a tag");
+    let install = docs::blocks("README.md", Some("## Install"))[0]
+        .replace("REGISTRY/logsidecar", repository)
+        .replace("tag=dev", &format!("tag={tag}"));
+    let (_build, install) = install.split_once('\n').expect("two commands");
+
+    let start = Instant::now();
+    docs::paste(install, Some(&config));
+    docs::paste(example, Some(&config));
+    let took = start.elapsed();
+    tell(&format!("from helm install to the end of the first example: {:.0} s", took.as_secs_f64()));
+    assert!(took.as_secs() < 120, "{took:?}");
+    helm(&["uninstall", "logsidecar", "-n", "logsidecar-system", "--wait"], "").expect("helm uninstall");
+    install_as_before();
+}
+
 #[test]
 fn helm_installs_upgrades_rolls_back_and_removes_and_no_pod_restarts() {
     if !is_there() {
         return;
     }
-    let image = std::env::var("IMAGE").unwrap_or_else(|_| "logsidecar:dev".to_owned());
+    let _alone = INSTALLATION.lock().unwrap_or_else(PoisonError::into_inner);
+    let image = image();
     let (repository, tag) = image.rsplit_once(':').expect("IMAGE has a tag");
     let release = |command: &[&str], more: &str| {
         let set = format!("image.repository={repository},image.tag={tag},testImage=busybox:1.36{more}");
@@ -203,9 +254,5 @@ fn helm_installs_upgrades_rolls_back_and_removes_and_no_pod_restarts() {
     namespace.kubectl(&["delete", "logsidecars", "--all", "--timeout=60s"]);
     release(&["uninstall", "logsidecar"], "");
 
-    // Back as it was, for whoever goes on with this cluster.
-    let installation = std::fs::read_to_string(root().join("deploy/install.yaml")).expect("deploy/install.yaml");
-    eventually("the namespace to be free", || {
-        try_kubectl(&["apply", "-f", "-"], &installation.replace("logsidecar:dev", &image)).ok()
-    });
+    install_as_before();
 }

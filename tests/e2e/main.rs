@@ -7,6 +7,7 @@
 
 mod accounting;
 mod cluster;
+mod docs;
 mod examples;
 mod files;
 mod helm;

@@ -92,13 +92,3 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
     ]);
     assert_eq!(leader.expect("the role of the leader")["rules"], rules);
 }
-
-#[test]
-fn every_reason_is_explained_in_the_readme() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
-    let source = fs::read_to_string(root().join("src/api/reason.rs")).expect("src/api/reason.rs");
-    let reasons: Vec<&str> = source.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert!(reasons.len() > 30, "only {} reasons", reasons.len());
-    let missing: Vec<&&str> = reasons.iter().filter(|reason| !readme.contains(&format!("`{reason}`"))).collect();
-    assert_eq!(missing, Vec::<&&str>::new());
-}

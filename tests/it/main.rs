@@ -6,6 +6,7 @@ mod cel;
 mod cli;
 mod cluster;
 mod contract;
+mod docs;
 mod golden;
 mod layers;
 mod logsidecar;

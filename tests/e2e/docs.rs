@@ -1,0 +1,47 @@
+//! What the documentation tells people to paste, pasted.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::cluster::{left_out, try_kubectl};
+
+/// The shell blocks of a page, after a line of it if one is given.
+pub fn blocks(page: &str, after: Option<&str>) -> Vec<String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect(page);
+    let text = after.map_or(text.as_str(), |line| text.split_once(line).expect("the line").1);
+    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
+    blocks.map(str::to_owned).collect()
+}
+
+/// Runs it as one script, from the top of the repository; what it says, in full, if it fails.
+pub fn paste(script: &str, kubeconfig: Option<&Path>) -> String {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_logsidecar"));
+    let own = program.parent().expect("a folder").display().to_string();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("bash");
+    command
+        .args(["-exuo", "pipefail", "-c", script])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PATH", format!("{own}:{path}"));
+    command.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
+    let output = command.output().expect("bash");
+    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}");
+    told
+}
+
+#[test]
+fn the_tutorial_works_from_the_first_line_to_the_last() {
+    if std::env::var("LOGSIDECAR_IMAGES").is_ok_and(|images| !images.contains("otelcol")) {
+        left_out("the tutorial", "no image of the collector can be had here");
+        return;
+    }
+    // Of a run that was broken off.
+    drop(try_kubectl(&["delete", "namespace", "tutorial", "--ignore-not-found", "--timeout=180s"], ""));
+    let told = paste(&blocks("docs/tutorial.md", None).concat(), None);
+    for said in ["Plan: 1 would change", "order 1", "audit of order 5", "RolledBack", "Body: Str("] {
+        assert!(told.contains(said), "{said} is missing: {told}");
+    }
+}
