@@ -29,6 +29,9 @@ accounting: ## What is lost and what arrives twice when things go wrong, as a ta
 cost: ## What a sidecar costs, idle and busy, as ratios to the least that would do (RATES="0 1000 10000", five minutes)
 	@tests/cost/run
 
+figures: ## Size of the image, time to start, and what the controller costs while nothing happens (six minutes)
+	@tests/figures
+
 bench: ## How fast, how sparing, how small, on a control plane of its own (N="100 1000 10000" ROUNDS=3, about half an hour)
 	@tests/bench/run
 

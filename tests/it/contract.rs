@@ -1,6 +1,6 @@
 //! What is generated is fresh, and what is deployed fits what is built. `UPDATE=1` rewrites the generated files.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use logsidecar::manifest;
 use serde_json::{Value, json};
@@ -91,4 +91,24 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["logsidecar"], "verbs": ["get", "list", "watch", "update"]},
     ]);
     assert_eq!(leader.expect("the role of the leader")["rules"], rules);
+}
+
+/// The image is built where only `src` is; cargo wants to see every file that Cargo.toml names.
+#[test]
+fn the_image_can_be_built_without_the_tests() {
+    let cargo = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let suites = cargo.split("path = \"tests/").skip(1).filter_map(|rest| rest.split('/').next());
+    let suites: Vec<&str> = suites.collect();
+    let containerfile = fs::read_to_string(root().join("deploy/Containerfile")).expect("deploy/Containerfile");
+    assert!(containerfile.contains(&format!("for suite in {};", suites.join(" "))), "{suites:?}");
+}
+
+#[test]
+fn this_version_can_be_released_and_no_other() {
+    let release = |tag: &str| Command::new(root().join("tests/release")).arg(tag).output().expect("bash");
+    let notes = release(concat!("v", env!("CARGO_PKG_VERSION")));
+    assert!(notes.status.success() && notes.stdout.len() > 100, "{}", String::from_utf8_lossy(&notes.stderr));
+    let told = release("v9.9.9");
+    assert_eq!(told.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&told.stderr).contains("and the tag v9.9.9"));
 }
