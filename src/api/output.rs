@@ -240,7 +240,7 @@ pub struct Search {
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new(URL).message(URL_SAYS))]
     pub url: String,
-    /// The index, alias or data stream that lines are written to.
+    /// The index or alias that lines are written to; a data stream, too, but not by `fluentd`.
     #[schemars(length(min = 1, max = 200))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9.][a-z0-9._-]*$') && !self.matches('^[.]+$')")
         .message("an index is made of lower-case letters, digits and . _ -, and starts with a letter or digit"))]
@@ -381,7 +381,7 @@ pub struct Sasl {
 /// How Kafka is shown a password.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
-    /// As it is: only with `tls`.
+    /// As it is, for whoever listens: write `tls`, too.
     #[serde(rename = "PLAIN")]
     Plain,
     /// SCRAM by SHA-256.
