@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use logsidecar::controller::metrics::NAMES;
+use logsidecar::{controller::metrics::NAMES, manifest};
+use serde_json::Value;
 
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file)
@@ -27,4 +28,39 @@ fn every_metric_is_documented_and_shown_and_no_other() {
     assert_eq!(named(&read("deploy/monitoring/dashboard.json")), all);
     let alerts = read("deploy/monitoring/alerts.yaml");
     assert!(named(&alerts).is_subset(&all), "{:?}", named(&alerts));
+}
+
+/// All texts under a key, at any depth.
+fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get(key).and_then(Value::as_str));
+            fields.values().for_each(|inner| texts(inner, key, found));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| texts(inner, key, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn every_query_is_one_that_prometheus_can_read() {
+    let mut count = 0;
+    for file in ["deploy/monitoring/alerts.yaml", "deploy/monitoring/dashboard.json"] {
+        let documents = manifest::read(file, read(file).as_bytes()).expect("YAML");
+        for document in &documents {
+            let mut queries = Vec::new();
+            texts(&document.value, "expr", &mut queries);
+            for query in queries {
+                count += 1;
+                // Grafana puts a duration in here.
+                let query = query.replace("$__rate_interval", "5m");
+                assert!(
+                    promql_parser::parser::parse(&query).is_ok(),
+                    "{file}: {query}: {:?}",
+                    promql_parser::parser::parse(&query)
+                );
+            }
+        }
+    }
+    assert!(count > 10, "only {count} queries were found");
 }
