@@ -36,7 +36,7 @@ bench: ## How fast, how sparing, how small, on a control plane of its own (N="10
 	@tests/bench/run
 
 generate: ## Rewrite generated files: CRD, installation, golden files
-	UPDATE=1 cargo test --locked --test it -- contract golden pairs
+	UPDATE=1 cargo test --locked --test it -- contract golden pairs reference
 	@if command -v helm > /dev/null; then UPDATE=1 cargo test --locked --test e2e helm_gives; \
 	else echo "deploy/install.yaml is rendered by helm, which is not installed here"; fi
 

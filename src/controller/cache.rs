@@ -185,10 +185,8 @@ impl Cache {
     pub fn keep_sidecar(&self, sidecar: Sidecar) -> Option<Before> {
         let mut content = self.content();
         let kept = content.sidecars.get(&sidecar.key);
-        let is_past = kept.is_some_and(|kept| {
-            if kept.uid == sidecar.uid { is_newer(&kept.version, &sidecar.version) } else { kept.created > sidecar.created }
-        });
-        if is_past || content.deleted.contains(&sidecar.uid) {
+        // Of another one of the same name, too: resource versions of one kind can be compared.
+        if kept.is_some_and(|kept| is_newer(&kept.version, &sidecar.version)) || content.deleted.contains(&sidecar.uid) {
             return None;
         }
         Some(Before(content.sidecars.insert(sidecar.key.clone(), Arc::new(sidecar))))

@@ -238,9 +238,10 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
         }));
         // Or under one that named other directories: the sidecar itself still says which. Where the owner has put a volume of his
         // own at a path of ours, the list key of that mount is still ours, so that the volume decides.
-        let live = candidates.iter().filter(|key| key.container().is_some()).filter_map(|key| key.get(template));
+        let is_ours = |key: &Key| key.get(template).is_some_and(|item| owned.holds(key, item));
+        let live =
+            candidates.iter().filter(|key| key.container().is_some() && is_ours(key)).filter_map(|key| key.get(template));
         let mounts = live.flat_map(|live| key::list(live, "volumeMounts")).filter_map(|mount| mount["name"].as_str());
-        let is_ours = |key: &Key| key.get(template).is_some_and(|volume| owned.holds(key, volume));
         let mounted: BTreeSet<Key> = mounts.map(|volume| Key::Volume(volume.to_owned())).filter(is_ours).collect();
         candidates.extend(mounts_of(template, owned, &mounted));
         candidates.extend(mounted);

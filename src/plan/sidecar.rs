@@ -145,7 +145,9 @@ pub(super) fn items(
         warnings.push(Warning("with placement Container the Job never completes while the sidecar runs".to_owned()));
     }
     let container = Value::Object(assemble(container_name(&key), container, mounts, env)?);
-    port::refuse_taken(&pod, &container, Shipper::of(spec).map(Shipper::field))?;
+    // The port of a shipper is in its settings, unless ports are written.
+    let shipper = Shipper::of(spec).filter(|shipper| shipper.engine().is_some() && !written(sidecar).contains_key("ports"));
+    port::refuse_taken(&pod, &container, shipper.map(Shipper::field))?;
     items.push((key, container));
     Ok(Contribution { items, uses, warnings })
 }

@@ -15,7 +15,7 @@ pub fn blocks(page: &str, after: Option<&str>) -> Vec<String> {
     blocks.map(str::to_owned).collect()
 }
 
-/// Runs it as one script, from the top of the repository; what it says, in full, if it fails.
+/// Runs it as one script, from the top of the repository: what it prints on standard output.
 pub fn paste(script: &str, kubeconfig: Option<&Path>) -> String {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_logsidecar"));
     let own = program.parent().expect("a folder").display().to_string();
@@ -27,9 +27,9 @@ pub fn paste(script: &str, kubeconfig: Option<&Path>) -> String {
         .env("PATH", format!("{own}:{path}"));
     command.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
     let output = command.output().expect("bash");
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{told}");
-    told
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    printed
 }
 
 #[test]

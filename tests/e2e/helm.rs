@@ -108,6 +108,9 @@ fn helm_refuses_bad_values_and_says_which() {
     }
     let good = "{replicas: 3, image: {digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000'}, watchNamespace: shop,
         workloadKinds: [{kind: argoproj.io/v1alpha1/Rollout=/spec/template, resource: rollouts}], networkPolicy: {enabled: true}, serviceMonitor: {enabled: true}}";
+    let kinds = "workloadKinds: [{kind: argoproj.io/v1alpha1/Rollout=/spec/template, resource: rollouts}]";
+    let made = helm(&["template", "logsidecar", CHART, "-f", "-"], kinds).expect("a rendered chart");
+    assert!(made.contains("variables.group == 'argoproj.io' && variables.kind == 'Rollout' ? 'rollouts' :"), "{made}");
     let made = helm(&["template", "logsidecar", CHART, "-f", "-"], good).expect("a rendered chart");
     assert!(!made.contains("kind: ClusterRole"), "one namespace needs no ClusterRole");
     assert!(

@@ -48,9 +48,11 @@ fn code(page: &str) -> Vec<&str> {
 
 /// The commands of our program in a line, without what a shell does with their output.
 fn ours(line: &str) -> Vec<Vec<String>> {
-    let words = shlex::split(line).unwrap_or_default();
-    let parts =
-        words.split(|word| ["|", "&&", "||", ";", "&", ">", "<", "]"].contains(&word.as_str()) || word.starts_with("<("));
+    let line = if line.contains("<(") { line.replace("<(", ";").replace(')', "") } else { line.to_owned() };
+    let line = line.replace(';', " ; ");
+    // Of a text over several lines the beginning is enough.
+    let words = shlex::split(&line).unwrap_or_else(|| line.split_whitespace().map(str::to_owned).collect());
+    let parts = words.split(|word| ["|", "&&", "||", ";", "&", ">", "<", "]"].contains(&word.as_str()));
     let commands = parts.filter_map(|part| {
         let at = part.iter().position(|word| !word.contains('=') || word.starts_with('-'))?;
         let part = &part[at..];
@@ -185,7 +187,7 @@ fn every_variable_in_the_docs_is_read_by_something() {
         found.extend(command.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).map(str::to_owned));
         command.get_subcommands().for_each(|below| environment(below, found));
     }
-    let mut known = BTreeSet::new();
+    let (mut known, mut count) = (BTreeSet::new(), 0);
     environment(&::logsidecar::cli::command(), &mut known);
     for (name, page) in pages() {
         let words = page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -193,8 +195,10 @@ fn every_variable_in_the_docs_is_read_by_something() {
             word.strip_prefix("LOGSIDECAR_").is_some_and(|rest| rest.ends_with("_IMAGE") || rest.ends_with("KINDS"))
         }) {
             assert!(known.contains(word), "{name}: {word}");
+            count += 1;
         }
     }
+    assert!(count > 2, "only {count} variables were found");
 }
 
 /// Of the page about them, in both directions; the first column of its tables and its headings name them.

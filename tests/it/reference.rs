@@ -52,7 +52,7 @@ struct Reference {
 impl Reference {
     /// A section for an object, and after it those for the objects in it.
     fn object(&mut self, path: &str, schema: &Value) {
-        self.known.insert(schema["properties"].to_string(), path.to_owned());
+        self.known.insert(identity(schema), path.to_owned());
         self.text.push_str(&format!("\n## `{path}`\n\n{}\n", description(schema)));
         self.text.push_str("\n| field | type | meaning |\n|---|---|---|\n");
         let required: BTreeSet<&str> = strings(&schema["required"]).collect();
@@ -62,20 +62,21 @@ impl Reference {
             let star = if required.contains(name.as_str()) { " (required)" } else { "" };
             let mut meaning = vec![description(field)];
             if let Some((at, object)) = below {
-                let known = self.known.get(&object["properties"].to_string()).cloned();
+                let known = self.known.get(&identity(object)).cloned();
                 let (words, place) = known.map_or_else(|| ("Fields:", at.clone()), |known| ("Fields as in", known));
                 meaning.push(format!("{words} [`{place}`](#{}).", anchor(&place)));
                 if place == at {
-                    self.known.insert(object["properties"].to_string(), at.clone());
+                    self.known.insert(identity(object), at.clone());
                     inner.push((at, object));
                 }
             }
             let meaning = meaning.join(" ").trim().replace('|', "\\|");
             self.text.push_str(&format!("| `{name}`{star} | {shape} | {meaning} |\n"));
         }
-        let rules =
-            schema["x-kubernetes-validations"].as_array().into_iter().flatten().filter_map(|rule| rule["message"].as_str());
-        let rules: Vec<String> = rules.map(|rule| format!("* {rule}\n")).collect();
+        let mut rules = messages(schema).map(|message| format!("* {message}\n")).collect::<Vec<_>>();
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            rules.extend(within(field).into_iter().map(|message| format!("* `{name}`: {message}\n")));
+        }
         if !rules.is_empty() {
             self.text.push_str(&format!("\nRefused with these words:\n\n{}", rules.concat()));
         }
@@ -83,6 +84,25 @@ impl Reference {
             self.object(&path, schema);
         }
     }
+}
+
+/// By what an object is known again: all that is said of it here.
+fn identity(schema: &Value) -> String {
+    [&schema["properties"], &schema["required"], &schema["x-kubernetes-validations"]].map(Value::to_string).concat()
+}
+
+/// What the API server says where a rule is broken.
+fn messages(schema: &Value) -> impl Iterator<Item = &str> {
+    schema["x-kubernetes-validations"].as_array().into_iter().flatten().filter_map(|rule| rule["message"].as_str())
+}
+
+/// The same of a field that has no fields of its own, and of what is in it.
+fn within(schema: &Value) -> Vec<&str> {
+    if schema.get("properties").is_some() {
+        return Vec::new();
+    }
+    let inner = ["items", "additionalProperties"].into_iter().filter_map(|of| schema.get(of)).flat_map(within);
+    messages(schema).chain(inner).collect()
 }
 
 /// What a field is, and the object in it that has fields of its own.

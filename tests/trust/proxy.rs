@@ -219,18 +219,18 @@ impl Proxy {
     }
 
     /// Keeps the answer to a list, and forgets those that are long past.
-    fn keep(&self, path: &str, answer: &[u8]) {
+    fn keep(&self, list: &str, answer: &[u8]) {
         const KEPT: usize = 6;
         let mut lists = lock(&self.lists);
-        let answers = lists.entry(path.to_owned()).or_default();
+        let answers = lists.entry(list.to_owned()).or_default();
         answers.push_back(Bytes::copy_from_slice(answer));
         if answers.len() > KEPT {
             answers.pop_front();
         }
     }
 
-    fn oldest(&self, path: &str) -> Option<Bytes> {
-        lock(&self.lists).get(path)?.front().cloned()
+    fn oldest(&self, list: &str) -> Option<Bytes> {
+        lock(&self.lists).get(list)?.front().cloned()
     }
 
     /// Ends the controller at once, as a node that loses power does.
@@ -282,7 +282,7 @@ async fn forward(State(proxy): State<Arc<Proxy>>, request: HttpRequest) -> Respo
         }
         Fault::ResetBefore => return Response::new(broken()),
         Fault::Stale => {
-            if let Some(answer) = proxy.oldest(head.uri.path()) {
+            if let Some(answer) = proxy.oldest(&head.uri.to_string()) {
                 return Response::builder()
                     .header("content-type", "application/json")
                     .body(Body::from(answer))
@@ -293,7 +293,7 @@ async fn forward(State(proxy): State<Arc<Proxy>>, request: HttpRequest) -> Respo
         Fault::Pass | Fault::KillAfter | Fault::Rewrite(_) | Fault::ResetAfter => {}
     }
     let is_list = seen.verb == "list" && !head.uri.query().unwrap_or_default().contains("continue=");
-    let path = head.uri.path().to_owned();
+    let list = head.uri.to_string();
     let mut upstream = axum::http::Request::builder().method(head.method).uri(head.uri);
     for name in ["content-type", "accept"] {
         upstream = upstream
@@ -324,7 +324,7 @@ async fn forward(State(proxy): State<Arc<Proxy>>, request: HttpRequest) -> Respo
         _ => {}
     }
     if is_list && head.status.is_success() {
-        proxy.keep(&path, &bytes);
+        proxy.keep(&list, &bytes);
     }
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = head.status;

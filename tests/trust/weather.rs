@@ -160,12 +160,11 @@ impl Place {
         for _ in 0..random.u8(2..6) {
             self.act(&mut random, &mut budget);
             sleep(Duration::from_millis(random.u64(0..250)));
-            self.is_kept_running();
         }
         sleep(Duration::from_millis(random.u64(0..800)));
         let asked = proxy.seen().len() - requests;
         proxy.script(|_| Fault::Pass);
-        self.is_kept_running();
+        assert!(!proxy.has_ended(), "seed {seed}: the controller has ended");
         // Another one of that name, when the first has gone.
         if budget.removed {
             eventually(&format!("seed {seed}: all to be let go"), || {
@@ -185,12 +184,6 @@ impl Place {
         let seen: Vec<String> = templates[before - 1..now].iter().map(brief).collect();
         assert!(now - before <= budget.templates, "seed {seed}: {} changes, and these templates: {seen:#?}", budget.templates);
         asked
-    }
-
-    fn is_kept_running(&self) {
-        if self.controller.proxy.has_ended() {
-            self.controller.start();
-        }
     }
 }
 
