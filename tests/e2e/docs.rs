@@ -41,7 +41,7 @@ fn the_tutorial_works_from_the_first_line_to_the_last() {
     // Of a run that was broken off.
     drop(try_kubectl(&["delete", "namespace", "tutorial", "--ignore-not-found", "--timeout=180s"], ""));
     let told = paste(&blocks("docs/tutorial.md", None).concat(), None);
-    for said in ["Plan: 1 would change", "order 1", "audit of order", "RolledBack", "Body: Str("] {
+    for said in ["Plan: 1 would change", "\norder ", "audit of order", "RolledBack", "Body: Str("] {
         assert!(told.contains(said), "{said} is missing: {told}");
     }
 }
