@@ -121,6 +121,14 @@ pub struct LogSidecarSpec {
     pub deletion_policy: DeletionPolicy,
 }
 
+impl LogSidecarSpec {
+    /// What the author has written of the sidecar container.
+    #[must_use]
+    pub fn own_container(&self) -> Option<&PartialContainer> {
+        self.sidecar.as_ref()?.container.as_ref()
+    }
+}
+
 /// The workloads that a `LogSidecar` is for: one by name, or all with certain labels.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

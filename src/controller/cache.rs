@@ -200,8 +200,8 @@ impl Cache {
         self.content().sidecars.remove(key)
     }
 
-    /// A watch has told that this one is deleted: more than that it is missing from a list.
-    pub fn is_deleted(&self, uid: &str) {
+    /// Remembers one of which a watch has told that it is deleted: more than that it is missing from a list.
+    pub fn remember_deleted(&self, uid: &str) {
         let mut content = self.content();
         content.deleted.push_back(uid.to_owned());
         if content.deleted.len() > REMEMBERED {

@@ -27,12 +27,9 @@ pub(super) async fn serve(context: Arc<Context>, address: SocketAddr) -> std::io
         let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         std::future::ready(status)
     };
-    let metrics = {
-        let context = context.clone();
-        move || {
-            let answer = metrics::text(&context).map(|text| ([(CONTENT_TYPE, OPEN_METRICS)], text));
-            std::future::ready(answer.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR))
-        }
+    let metrics = move || {
+        let answer = metrics::text(&context).map(|text| ([(CONTENT_TYPE, OPEN_METRICS)], text));
+        std::future::ready(answer.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR))
     };
     let app = Router::new()
         .route("/livez", get(|| std::future::ready(StatusCode::OK)))

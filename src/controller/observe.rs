@@ -76,7 +76,7 @@ pub(super) async fn sidecars(context: &Context) {
             }
             Some(watcher::Event::Delete(object)) => {
                 if let Some(sidecar) = Sidecar::observe(&object, &context.images) {
-                    context.cache.is_deleted(&sidecar.uid);
+                    context.cache.remember_deleted(&sidecar.uid);
                     // After a list that lags behind, it may be one whose successor is known already.
                     if context.cache.sidecar(&sidecar.key).is_none_or(|kept| kept.uid == sidecar.uid) {
                         context.sidecar_gone(&sidecar.key);

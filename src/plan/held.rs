@@ -228,6 +228,7 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
     let readable = known.iter().filter_map(|known| Some((known, known.spec?, sidecar::container_key(known.name, known.spec?))));
     let known: Vec<_> = readable.collect();
     let sidecars: Vec<&str> = known.iter().filter_map(|(_, _, container)| container.container()).collect();
+    let ours = |key: &Key| key.get(template).filter(|item| owned.holds(key, item));
     let was_there = |known: &Known<'_>| known.created.is_some_and(|created| owned.is_written_since(created));
     for (known, spec, container) in known.iter().filter(|(known, _, _)| was_there(known)) {
         let mut candidates = candidates(template, container.clone(), (*spec, Mounts::Ours), &sidecars);
@@ -238,16 +239,14 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
         }));
         // Or under one that named other directories: the sidecar itself still says which. Where the owner has put a volume of his
         // own at a path of ours, the list key of that mount is still ours, so that the volume decides.
-        let is_ours = |key: &Key| key.get(template).is_some_and(|item| owned.holds(key, item));
-        let live =
-            candidates.iter().filter(|key| key.container().is_some() && is_ours(key)).filter_map(|key| key.get(template));
+        let live = candidates.iter().filter(|key| key.container().is_some()).filter_map(ours);
         let mounts = live.flat_map(|live| key::list(live, "volumeMounts")).filter_map(|mount| mount["name"].as_str());
+        let is_ours = |key: &Key| ours(key).is_some();
         let mounted: BTreeSet<Key> = mounts.map(|volume| Key::Volume(volume.to_owned())).filter(is_ours).collect();
-        candidates.extend(mounts_of(template, owned, &mounted));
+        candidates.extend(mounts_of(template, is_ours, &mounted));
         candidates.extend(mounted);
         let found = candidates.into_iter().filter_map(|key| {
-            let item = key.get(template).filter(|item| owned.holds(&key, item))?;
-            let digest = digest(&key, item);
+            let digest = digest(&key, ours(&key)?);
             Some((key, digest))
         });
         let items: BTreeMap<Key, String> = found.collect();
@@ -268,12 +267,11 @@ pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'
 }
 
 /// Where any container that is not ours mounts one of these volumes.
-fn mounts_of(template: &Value, owned: &Owned, volumes: &BTreeSet<Key>) -> impl Iterator<Item = Key> {
-    let is_ours = |name: &str, container: &Value| {
-        [Key::InitContainer(name.to_owned()), Key::Container(name.to_owned())].iter().any(|key| owned.holds(key, container))
-    };
+fn mounts_of(template: &Value, is_ours: impl Fn(&Key) -> bool, volumes: &BTreeSet<Key>) -> impl Iterator<Item = Key> {
     let named = key::containers(template).filter_map(|container| Some((container["name"].as_str()?, container)));
-    named.filter(move |(name, container)| !is_ours(name, container)).flat_map(|(name, container)| {
+    let is_sidecar =
+        move |name: &str| [Key::InitContainer(name.to_owned()), Key::Container(name.to_owned())].iter().any(&is_ours);
+    named.filter(move |(name, _)| !is_sidecar(name)).flat_map(|(name, container)| {
         let mounts = key::list(container, "volumeMounts");
         let is_of = |mount: &&Value| mount["name"].as_str().is_some_and(|name| volumes.contains(&Key::Volume(name.to_owned())));
         mounts

@@ -52,8 +52,7 @@ pub(super) fn parts(
     if let Some(all) = ours.entry("env").or_insert_with(|| json!([])).as_array_mut() {
         all.extend(env.into_iter().chain(writers));
     }
-    let user = spec.sidecar.as_ref().and_then(|sidecar| sidecar.container.as_ref());
-    let is_his = user.is_some_and(|user| user.0.contains_key("lifecycle"));
+    let is_his = spec.own_container().is_some_and(|user| user.0.contains_key("lifecycle"));
     let warnings = if is_his { None } else { fit_the_end(pod, &mut ours) }.into_iter().collect();
     let mut parts = Parts { container: ours, volumes: Vec::new(), uses: Vec::new(), mounts: Vec::new(), warnings };
     let source = match (config.map(|config| ConfigMap::new(name, config)), own) {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Key, Refusal, Warning, key, port, shipping, user, volume};
 use crate::{
-    api::{Log, LogSidecarSpec, PartialContainer, Placement, Reason, Sidecar},
+    api::{Log, LogSidecarSpec, PartialContainer, Placement, Reason},
     kind::Kind,
     merge,
     shipper::{Images, Shipper},
@@ -35,8 +35,7 @@ pub(super) struct Contribution {
 
 /// The address of the sidecar container of a `LogSidecar`.
 pub(super) fn container_key(name: &str, spec: &LogSidecarSpec) -> Key {
-    let sidecar = spec.sidecar.as_ref();
-    let name = sidecar.and_then(|sidecar| sidecar.container.as_ref()?.name()).unwrap_or(name).to_owned();
+    let name = spec.own_container().and_then(PartialContainer::name).unwrap_or(name).to_owned();
     match placement(spec) {
         Placement::Native => Key::InitContainer(name),
         Placement::Container => Key::Container(name),
@@ -87,7 +86,6 @@ pub(super) fn items(
     setting: Setting<'_>,
     free: impl Fn(&Key) -> bool,
 ) -> Result<Contribution, Refusal> {
-    let sidecar = spec.sidecar.as_ref();
     let key = container_key(name, spec);
     let native = placement(spec) == Placement::Native;
     if native && !setting.native_sidecars {
@@ -135,9 +133,9 @@ pub(super) fn items(
             for mount in parts.mounts {
                 add_own_mount(&mut mounts, mount)?;
             }
-            merge::overlay(parts.container, &written(sidecar))
+            merge::overlay(parts.container, &written(spec))
         }
-        None => written(sidecar),
+        None => written(spec),
     };
     if native {
         container.insert("restartPolicy".to_owned(), "Always".into());
@@ -146,7 +144,8 @@ pub(super) fn items(
     }
     let container = Value::Object(assemble(container_name(&key), container, mounts, env)?);
     // The port of a shipper is in its settings, unless ports are written.
-    let shipper = Shipper::of(spec).filter(|shipper| shipper.engine().is_some() && !written(sidecar).contains_key("ports"));
+    let has_ports = spec.own_container().is_some_and(|user| user.0.contains_key("ports"));
+    let shipper = Shipper::of(spec).filter(|shipper| shipper.engine().is_some() && !has_ports);
     port::refuse_taken(&pod, &container, shipper.map(Shipper::field))?;
     items.push((key, container));
     Ok(Contribution { items, uses, warnings })
@@ -159,8 +158,8 @@ fn container_name(key: &Key) -> &str {
     }
 }
 
-fn written(sidecar: Option<&Sidecar>) -> Map<String, Value> {
-    sidecar.and_then(|sidecar| sidecar.container.clone()).map(|PartialContainer(map)| map).unwrap_or_default()
+fn written(spec: &LogSidecarSpec) -> Map<String, Value> {
+    spec.own_container().map(|PartialContainer(map)| map.clone()).unwrap_or_default()
 }
 
 /// Each once, in their order.

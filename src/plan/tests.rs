@@ -607,7 +607,10 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
     let another = logs(json!({"directory": "/other"}));
     for changed in [&elsewhere, &another] {
         let changed = Known { spec: Some(changed), ..known("one", early) };
-        assert_eq!(recover(UID, &world.template, &owned, &[changed]).as_ref().and_then(items), items(&before));
+        assert_eq!(
+            recover(UID, &world.template, &owned, &[changed, known("two", late)]).as_ref().and_then(items),
+            items(&before)
+        );
     }
 }
 

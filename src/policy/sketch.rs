@@ -98,28 +98,31 @@ impl Sketch {
         })
     }
 
+    /// The sidecar container.
+    fn sidecar(&self) -> Option<&Value> {
+        self.items.iter().find(|(key, _)| key.container().is_some()).map(|(_, item)| item)
+    }
+
     /// The names of the volumes that the sidecar mounts.
     pub fn mounted(&self) -> impl Iterator<Item = &str> {
-        let sidecar = self.items.iter().find(|(key, _)| key.container().is_some()).map(|(_, item)| item);
+        let sidecar = self.sidecar();
         let lists = ["volumeMounts", "volumeDevices"].into_iter().filter_map(move |list| sidecar?.get(list)?.as_array());
         lists.flatten().filter_map(|mount| mount.get("name")?.as_str())
     }
 
     /// The ports of the sidecar.
     pub fn ports(&self) -> impl Iterator<Item = &Value> {
-        let sidecar = self.items.iter().find(|(key, _)| key.container().is_some()).map(|(_, item)| item);
-        sidecar.and_then(|sidecar| sidecar.get("ports")?.as_array()).into_iter().flatten()
+        self.sidecar().and_then(|sidecar| sidecar.get("ports")?.as_array()).into_iter().flatten()
     }
 
     /// For how many seconds the sidecar waits before it ends.
     pub fn pause_before_the_end(&self) -> Option<u64> {
-        let sidecar = self.items.iter().find(|(key, _)| key.container().is_some()).map(|(_, item)| item);
-        sidecar?.pointer("/lifecycle/preStop/sleep/seconds")?.as_u64()
+        self.sidecar()?.pointer("/lifecycle/preStop/sleep/seconds")?.as_u64()
     }
 
     /// Whether the sidecar has a security context.
     pub fn has_security_context(&self) -> bool {
-        self.items.iter().any(|(key, item)| key.container().is_some() && item.get("securityContext").is_some())
+        self.sidecar().is_some_and(|sidecar| sidecar.get("securityContext").is_some())
     }
 }
 

@@ -124,14 +124,13 @@ pub fn judge(shipper: Shipper<'_>, spec: &LogSidecarSpec, text: &str) -> Result<
     // With a config of the user's own, outputs are none of our business.
     let ours = environment(&[]);
     let none = Map::new();
-    let user = spec.sidecar.as_ref().and_then(|sidecar| sidecar.container.as_ref());
-    let container = user.map_or(&none, |user| &user.0);
+    let container = spec.own_container().map_or(&none, |user| &user.0);
     own::check(shipper, text, &own::Environment { ours: &ours, container, own_image: own_image(spec) })
 }
 
 fn own_image(spec: &LogSidecarSpec) -> bool {
-    let container = spec.sidecar.as_ref().and_then(|sidecar| sidecar.container.as_ref());
-    container.and_then(|container| container.0.get("image")).and_then(Value::as_str).is_some_and(|image| !image.is_empty())
+    let image = spec.own_container().and_then(|container| container.0.get("image")?.as_str());
+    image.is_some_and(|image| !image.is_empty())
 }
 
 fn environment(outputs: &[Output]) -> Vec<Value> {
