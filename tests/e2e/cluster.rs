@@ -70,12 +70,18 @@ pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T
     }
 }
 
+/// What the script that makes clusters prints, or says where it cannot do that.
+pub fn script(command: &str) -> Result<String, String> {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/cluster");
+    let output = Command::new(script).arg(command).output().expect("the script runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
 /// Kills the kubelet and waits until it is there again.
 pub fn restart_kubelet() {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/cluster");
-    let output = Command::new(script).arg("kill-kubelet").output().expect("the script runs");
-    if !output.status.success() {
-        left_out("a restart of the kubelet", String::from_utf8_lossy(&output.stderr).trim());
+    if let Err(why) = script("kill-kubelet") {
+        left_out("a restart of the kubelet", &why);
     }
 }
 

@@ -5,14 +5,16 @@ use std::{
     process::Command,
 };
 
-use crate::cluster::{left_out, try_kubectl};
+use crate::{
+    blocks::blocks,
+    cluster::{left_out, try_kubectl},
+};
 
-/// The shell blocks of a page, after a line of it if one is given.
-pub fn blocks(page: &str, after: Option<&str>) -> Vec<String> {
+/// The shell blocks of a page, after a text of it if one is given.
+pub fn shell(page: &str, after: Option<&str>) -> Vec<String> {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect(page);
-    let text = after.map_or(text.as_str(), |line| text.split_once(line).expect("the line").1);
-    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
-    blocks.map(str::to_owned).collect()
+    let text = after.map_or(text.as_str(), |after| text.split_once(after).expect("the text").1);
+    blocks(text).into_iter().filter(|(language, _)| *language == "sh").map(|(_, text)| text).collect()
 }
 
 /// Runs it as one script, from the top of the repository: what it prints on standard output.
@@ -40,7 +42,7 @@ fn the_tutorial_works_from_the_first_line_to_the_last() {
     }
     // Of a run that was broken off.
     drop(try_kubectl(&["delete", "namespace", "tutorial", "--ignore-not-found", "--timeout=180s"], ""));
-    let told = paste(&blocks("docs/tutorial.md", None).concat(), None);
+    let told = paste(&shell("docs/tutorial.md", None).concat(), None);
     for said in ["Plan: 1 would change", "\norder ", "audit of order", "RolledBack", "Body: Str("] {
         assert!(told.contains(said), "{said} is missing: {told}");
     }

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Namespace, eventually, kubectl, left_out, tell, try_kubectl},
+    cluster::{Namespace, eventually, kubectl, left_out, script, tell, try_kubectl},
     docs,
 };
 
@@ -123,18 +123,15 @@ fn helm_refuses_bad_values_and_says_which() {
 
 /// The chart of the last release, or else of the commit before this one, whose controller is `logsidecar:previous`.
 fn previous() -> Option<String> {
-    let output = Command::new(root().join("tests/cluster/cluster")).arg("previous").output().expect("the script runs");
-    let told = String::from_utf8_lossy(&output.stderr).trim().lines().last().unwrap_or_default().to_owned();
-    if !output.status.success() {
-        left_out("an upgrade from the release before", &told);
-        return None;
-    }
-    let chart = format!("{}/{CHART}", String::from_utf8_lossy(&output.stdout).trim());
-    let is_there = std::path::Path::new(&chart).exists();
-    if !is_there {
-        left_out("an upgrade from the release before", "it had no chart");
-    }
-    is_there.then_some(chart)
+    let chart = script("previous").map(|sources| format!("{sources}/{CHART}"));
+    // It also tells how it gets on.
+    let why = match &chart {
+        Ok(chart) if std::path::Path::new(chart).exists() => return Some(chart.clone()),
+        Ok(_) => "it had no chart",
+        Err(told) => told.lines().last().unwrap_or_default(),
+    };
+    left_out("an upgrade from the release before", why);
+    None
 }
 
 /// The pods of the user, which nothing that is done to the controller may restart.
@@ -147,16 +144,19 @@ fn pods(namespace: &Namespace) -> BTreeSet<String> {
 /// There is one installation in a cluster.
 static INSTALLATION: Mutex<()> = Mutex::new(());
 
-fn image() -> String {
-    std::env::var("IMAGE").unwrap_or_else(|_| "logsidecar:dev".to_owned())
+/// Where the cluster has the image of the controller: repository and tag.
+fn image() -> (String, String) {
+    let image = std::env::var("IMAGE").unwrap_or_else(|_| "logsidecar:dev".to_owned());
+    let (repository, tag) = image.rsplit_once(':').expect("IMAGE has a tag");
+    (repository.to_owned(), tag.to_owned())
 }
 
 /// Back as it was, for whoever goes on with this cluster.
 fn install_as_before() {
     let installation = std::fs::read_to_string(root().join("deploy/install.yaml")).expect("deploy/install.yaml");
-    eventually("the namespace to be free", || {
-        try_kubectl(&["apply", "-f", "-"], &installation.replace("logsidecar:dev", &image())).ok()
-    });
+    let (repository, tag) = image();
+    let installation = installation.replace("logsidecar:dev", &format!("{repository}:{tag}"));
+    eventually("the namespace to be free", || try_kubectl(&["apply", "-f", "-"], &installation).ok());
 }
 
 #[test]
@@ -171,11 +171,10 @@ fn helm_and_the_first_example_of_the_readme_take_less_than_two_minutes() {
     let config = folder.path().join("config");
     std::fs::write(&config, kubectl(&["config", "view", "--raw", "--flatten"], "")).expect("written");
     docs::paste(&format!("kubectl config set-context --current --namespace={}", namespace.name), Some(&config));
-    let example = &docs::blocks("README.md", Some("<!-- first example"))[0];
-    let image = image();
-    let (repository, tag) = image.rsplit_once(':').expect("IMAGE has a tag");
-    let install = docs::blocks("README.md", Some("## Install"))[0]
-        .replace("REGISTRY/logsidecar", repository)
+    let example = &docs::shell("README.md", Some("<!-- first example"))[0];
+    let (repository, tag) = image();
+    let install = docs::shell("README.md", Some("## Install"))[0]
+        .replace("REGISTRY/logsidecar", &repository)
         .replace("tag=dev", &format!("tag={tag}"));
     let (_build, install) = install.split_once('\n').expect("two commands");
 
@@ -195,8 +194,7 @@ fn helm_installs_upgrades_rolls_back_and_removes_and_no_pod_restarts() {
         return;
     }
     let _alone = INSTALLATION.lock().unwrap_or_else(PoisonError::into_inner);
-    let image = image();
-    let (repository, tag) = image.rsplit_once(':').expect("IMAGE has a tag");
+    let (repository, tag) = image();
     let release = |command: &[&str], more: &str| {
         let set = format!("image.repository={repository},image.tag={tag},testImage=busybox:1.36{more}");
         let arguments = [command, &["-n", "logsidecar-system", "--wait", "--timeout=180s"]].concat();

@@ -6,6 +6,8 @@
 #![allow(clippy::panic, reason = "that is how a test fails")]
 
 mod accounting;
+#[path = "../blocks.rs"]
+mod blocks;
 mod cluster;
 mod docs;
 mod examples;

@@ -7,29 +7,31 @@ use serde_json::{Value, json};
 
 use crate::logsidecar::run;
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn documents(file: &str) -> Vec<Value> {
+/// The objects in a file.
+pub fn documents(file: &str) -> Vec<Value> {
     let bytes = fs::read(root().join(file)).expect("a file of the repository");
     manifest::read(file, &bytes).expect("a manifest").into_iter().map(|document| document.value).collect()
+}
+
+/// Whether a generated file is what it would be now. `UPDATE=1` makes it so.
+pub fn is_fresh(file: &str, text: &str) {
+    let path = root().join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, text).expect("written");
+    }
+    assert!(fs::read_to_string(path).expect(file) == text, "{file} is out of date: make generate");
 }
 
 #[test]
 fn the_crd_in_the_repository_is_the_one_of_the_program() {
     let crd = run(&["crd"], b"").stdout;
-    let path = root().join("crds/logsidecar.yaml");
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, &crd).expect("written");
-    }
-    assert_eq!(fs::read_to_string(path).expect("crds/logsidecar.yaml"), crd);
+    is_fresh("crds/logsidecar.yaml", &crd);
     // Helm packs nothing that is outside of the chart.
-    let path = root().join("deploy/helm/logsidecar/files/crd.yaml");
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, &crd).expect("written");
-    }
-    assert_eq!(fs::read_to_string(path).expect("the CRD of the chart"), crd);
+    is_fresh("deploy/helm/logsidecar/files/crd.yaml", &crd);
 }
 
 #[test]

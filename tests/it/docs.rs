@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::logsidecar::run;
+use crate::{blocks::blocks, contract::root, logsidecar::run};
 
 /// Options of other programs that the text names on their own: Helm's.
 const OF_OTHERS: [&str; 1] = ["--set"];
 
 /// The pages, each with its path from the top of the repository.
 fn pages() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut files = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
     for folder in ["docs", "docs/reference"] {
         let entries = fs::read_dir(root.join(folder)).expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -22,22 +22,6 @@ fn pages() -> Vec<(String, String)> {
     files.sort();
     let name = |path: &PathBuf| path.strip_prefix(root).expect("below").display().to_string();
     files.iter().map(|path| (name(path), fs::read_to_string(path).expect("a page"))).collect()
-}
-
-/// The code blocks of a page, each with the language that it is marked with.
-fn blocks(page: &str) -> Vec<(&str, String)> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(&str, String)> = None;
-    for line in page.lines() {
-        match (line.trim_start().strip_prefix("```"), &mut open) {
-            (Some(language), None) => open = Some((language.trim(), String::new())),
-            (Some(_), Some(_)) => blocks.extend(open.take()),
-            (None, Some((_, text))) => text.push_str(&format!("{line}\n")),
-            (None, None) => {}
-        }
-    }
-    assert_eq!(open, None, "a block has no end");
-    blocks
 }
 
 /// What stands between backticks outside of blocks.
@@ -102,19 +86,18 @@ fn every_command_in_the_docs_is_understood() {
     assert!(count > 30, "only {count} commands were found");
 }
 
-/// The options of a command and all commands below it.
-fn options(command: &clap::Command, found: &mut BTreeSet<String>) {
-    found.extend(command.get_arguments().filter_map(|argument| argument.get_long()).map(|name| format!("--{name}")));
-    command.get_subcommands().for_each(|below| options(below, found));
+/// What holds for an argument of any command.
+fn arguments(command: &clap::Command, of: fn(&clap::Arg) -> Option<String>) -> BTreeSet<String> {
+    let below = command.get_subcommands().flat_map(|below| arguments(below, of));
+    command.get_arguments().filter_map(of).chain(below).collect()
 }
 
 /// An option that the text names on its own is ours, unless it is said here whose it is. (That every option of ours is in the docs
 /// is the reference's business, which is made of them.)
 #[test]
 fn every_option_in_the_docs_exists() {
-    let mut known = BTreeSet::from(["--help".to_owned(), "--version".to_owned()]);
-    options(&::logsidecar::cli::command(), &mut known);
-    known.extend(OF_OTHERS.map(str::to_owned));
+    let mut known = arguments(&::logsidecar::cli::command(), |argument| argument.get_long().map(|name| format!("--{name}")));
+    known.extend(["--help", "--version"].into_iter().chain(OF_OTHERS).map(str::to_owned));
     let mut wrong = Vec::new();
     for (name, page) in pages() {
         for code in code(&page).into_iter().filter(|code| code.starts_with("--")) {
@@ -148,7 +131,7 @@ fn every_log_sidecar_in_the_docs_is_valid() {
 }
 
 /// As GitHub makes one of a heading.
-fn anchor(heading: &str) -> String {
+pub fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || ['-', '_', ' '].contains(c));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
@@ -156,7 +139,7 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn every_link_in_the_docs_leads_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let pages = pages();
     let mut wrong = Vec::new();
     for (name, page) in &pages {
@@ -183,12 +166,8 @@ fn every_link_in_the_docs_leads_somewhere() {
 
 #[test]
 fn every_variable_in_the_docs_is_read_by_something() {
-    fn environment(command: &clap::Command, found: &mut BTreeSet<String>) {
-        found.extend(command.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).map(str::to_owned));
-        command.get_subcommands().for_each(|below| environment(below, found));
-    }
-    let (mut known, mut count) = (BTreeSet::new(), 0);
-    environment(&::logsidecar::cli::command(), &mut known);
+    let known = arguments(&::logsidecar::cli::command(), |argument| Some(argument.get_env()?.to_str()?.to_owned()));
+    let mut count = 0;
     for (name, page) in pages() {
         let words = page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         for word in words.filter(|word| {
@@ -207,7 +186,7 @@ fn every_reason_is_explained_and_no_other() {
     let source = include_str!("../../src/api/reason.rs");
     let reasons: BTreeSet<&str> = source.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(reasons.len() > 30, "only {} reasons", reasons.len());
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md")).expect("the page");
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).expect("the page");
     let page = page.split("\n## Reasons").nth(1).expect("a chapter about reasons").split("\n## ").next().unwrap_or_default();
     let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
     let explained: BTreeSet<&str> =

@@ -2,6 +2,8 @@
 
 mod api_server;
 mod bad_input;
+#[path = "../blocks.rs"]
+mod blocks;
 mod cel;
 mod cli;
 mod cluster;

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use logsidecar::{controller::metrics::NAMES, manifest};
+use logsidecar::controller::metrics::NAMES;
 use serde_json::Value;
+
+use crate::contract::documents;
 
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file)
@@ -46,10 +48,9 @@ fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
 fn every_query_is_one_that_prometheus_can_read() {
     let mut count = 0;
     for file in ["deploy/monitoring/alerts.yaml", "deploy/monitoring/dashboard.json"] {
-        let documents = manifest::read(file, read(file).as_bytes()).expect("YAML");
-        for document in &documents {
+        for document in documents(file) {
             let mut queries = Vec::new();
-            texts(&document.value, "expr", &mut queries);
+            texts(&document, "expr", &mut queries);
             for query in queries {
                 count += 1;
                 // Grafana puts a duration in here.

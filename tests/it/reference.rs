@@ -1,27 +1,20 @@
 //! The reference in `docs/reference`: made of the CRD and of the command line, so that it cannot say anything else than they do.
 //! `UPDATE=1` rewrites it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-fn is_fresh(file: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(file);
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, text).expect("written");
-    }
-    assert!(fs::read_to_string(path).expect(file) == text, "docs/reference/{file} is out of date: make generate");
-}
+use crate::{contract::is_fresh, docs::anchor};
 
 #[test]
 fn the_reference_of_the_command_line_is_fresh() {
     let options =
         clap_markdown::MarkdownOptions::new().title("Command line".to_owned()).show_footer(false).show_table_of_contents(true);
-    is_fresh("command-line.md", &clap_markdown::help_markdown_command_custom(&logsidecar::cli::command(), &options));
+    is_fresh(
+        "docs/reference/command-line.md",
+        &clap_markdown::help_markdown_command_custom(&logsidecar::cli::command(), &options),
+    );
 }
 
 #[test]
@@ -34,7 +27,7 @@ fn the_reference_of_the_api_is_fresh() {
     }
     let Reference { text, .. } = reference;
     is_fresh(
-        "api.md",
+        "docs/reference/api.md",
         &format!(
             "# API: `logsidecar.dev/v1alpha1`, kind `LogSidecar`\n\nEvery field, with what the API server checks. Made of the \
              [CRD](../../crds/logsidecar.yaml) by `make generate`; `kubectl explain logsidecar.spec` has the same.\n{text}"
@@ -156,9 +149,4 @@ fn description(schema: &Value) -> String {
 
 fn strings(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
-}
-
-/// As GitHub makes one of a heading.
-fn anchor(path: &str) -> String {
-    path.to_lowercase().chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
 }

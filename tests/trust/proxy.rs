@@ -113,12 +113,17 @@ pub enum Fault {
 impl Fault {
     /// An answer as the API server itself gives it.
     pub fn status(code: u16, reason: &str) -> Self {
-        let message = format!("made up by the suite: {reason}");
-        Self::Answer(
-            code,
-            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code}),
-        )
+        Self::Answer(code, status(code, reason))
     }
+}
+
+fn status(code: u16, reason: &str) -> Value {
+    let message = format!("made up by the suite: {reason}");
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code})
+}
+
+fn json_answer(code: u16, body: impl Into<Body>) -> Response {
+    Response::builder().status(code).header("content-type", "application/json").body(body.into()).expect("a response")
 }
 
 type Script = Box<dyn FnMut(&Request) -> Fault + Send>;
@@ -263,30 +268,18 @@ async fn forward(State(proxy): State<Arc<Proxy>>, request: HttpRequest) -> Respo
             proxy.kill();
             return Response::default();
         }
-        Fault::Answer(code, body) => {
-            return Response::builder()
-                .status(*code)
-                .header("content-type", "application/json")
-                .body(Body::from(body.to_string()))
-                .expect("a response");
-        }
+        Fault::Answer(code, body) => return json_answer(*code, body.to_string()),
         Fault::Busy(seconds) => {
-            let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "TooManyRequests",
-                "message": "made up by the suite", "code": 429, "details": {"retryAfterSeconds": seconds}});
-            return Response::builder()
-                .status(429)
-                .header("content-type", "application/json")
-                .header("retry-after", seconds.to_string())
-                .body(Body::from(body.to_string()))
-                .expect("a response");
+            let mut body = status(429, "TooManyRequests");
+            body["details"] = json!({"retryAfterSeconds": seconds});
+            let mut answer = json_answer(429, body.to_string());
+            answer.headers_mut().insert("retry-after", (*seconds).into());
+            return answer;
         }
         Fault::ResetBefore => return Response::new(broken()),
         Fault::Stale => {
-            if let Some(answer) = proxy.oldest(&head.uri.to_string()) {
-                return Response::builder()
-                    .header("content-type", "application/json")
-                    .body(Body::from(answer))
-                    .expect("a response");
+            if let Some(list) = proxy.oldest(&head.uri.to_string()) {
+                return json_answer(200, list);
             }
         }
         Fault::Delay(pause) => tokio::time::sleep(*pause).await,
@@ -321,15 +314,19 @@ async fn forward(State(proxy): State<Arc<Proxy>>, request: HttpRequest) -> Respo
             bytes = value.to_string().into_bytes();
         }
         Fault::ResetAfter => return Response::new(broken()),
-        _ => {}
+        // Some of them are answered above.
+        Fault::Pass
+        | Fault::Delay(_)
+        | Fault::Stale
+        | Fault::KillBefore
+        | Fault::Answer(..)
+        | Fault::Busy(_)
+        | Fault::ResetBefore => {}
     }
     if is_list && head.status.is_success() {
         proxy.keep(&list, &bytes);
     }
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = head.status;
-    response.headers_mut().insert("content-type", "application/json".parse().expect("a value"));
-    response
+    json_answer(head.status.as_u16(), bytes)
 }
 
 /// The body until watches are cut; then the beginning of an event, and no end.
