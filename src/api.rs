@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 /// recorded under an old name would be lost. (It must not start with `kubectl`: Flux takes such managers over.)
 pub const MANAGER: &str = "logsidecar";
 
-/// The annotation on a workload that records what was put into it; see [`crate::plan::Ledger`].
+/// The annotation on a workload that records what was put into it; see [`crate::workload::ledger::Ledger`].
 pub const LEDGER_ANNOTATION: &str = "logsidecar.dev/injected";
 
 /// The label on a workload that opts it out with the value `"false"`. A label, because `kubectl rollout undo` restores a

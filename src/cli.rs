@@ -25,11 +25,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::files::Input;
 use crate::{
-    api, controller,
-    kind::Kinds,
-    manifest,
+    api, controller, manifest,
     options::{ImageOptions, KindOptions},
     shipper::Images,
+    workload::kind::Kinds,
 };
 
 /// Gives existing workloads a log sidecar, and takes out exactly what it put in.

@@ -9,14 +9,13 @@
 //!      one guarded JSON patch, status                   YAML on stdout
 //! ```
 //!
-//! Pure, with no client, clock, I/O or logging: [`api`], [`kind`], [`plan`], [`preflight`], [`quantity`], [`rollout`], [`merge`],
+//! Pure, with no client, clock, I/O or logging: [`api`], [`workload`], [`plan`], [`preflight`], [`quantity`], [`rollout`], [`merge`],
 //! [`shipper`], [`policy`], [`report`], [`status`], [`manifest`], [`validate`]. The cluster is in [`controller`]; `cli::policy` asks it one
 //! question.
 
 pub mod api;
 pub mod cli;
 pub mod controller;
-pub mod kind;
 pub mod manifest;
 pub mod merge;
 pub mod options;
@@ -30,3 +29,4 @@ pub mod shipper;
 pub mod status;
 pub mod telemetry;
 pub mod validate;
+pub mod workload;

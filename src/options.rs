@@ -3,8 +3,8 @@
 use clap::Args;
 
 use crate::{
-    kind::{Custom, Kinds},
     shipper::Images,
+    workload::kind::{Custom, Kinds},
 };
 
 /// The images of shippers.

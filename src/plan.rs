@@ -7,7 +7,6 @@
 //! * `admitted`: what a policy of the API server has put in
 //! * `held`, `draft`: what a claim has in the template already; claims settled one after the other
 //! * `sidecar`, `shipping`, `volume`, `port`, `user`: what one `LogSidecar` puts in; [`config`]: the ConfigMap that goes with it
-//! * [`ledger`], [`owned`], [`mod@normal`]: how we know again what we put in
 //! * [`difference`]: the JSON patch from one template to the other
 
 mod admitted;
@@ -16,11 +15,7 @@ pub mod config;
 pub mod difference;
 mod draft;
 mod held;
-pub mod key;
-pub mod ledger;
-pub mod normal;
 pub mod object;
-pub mod owned;
 mod port;
 mod refusal;
 mod shipping;
@@ -38,15 +33,18 @@ pub use self::{
     claim::{Claim, Evidence, Stance},
     config::ConfigMap,
     held::recover,
-    key::Key,
-    ledger::{Before, Ledger},
-    normal::{fingerprint, normal},
-    owned::Owned,
     refusal::{Refusal, Warning},
-    sidecar::Setting,
+    sidecar::{RENDERER, Setting},
 };
-use self::{draft::Draft, held::Held, ledger::Entry, strip::strip};
-use crate::api::{LogSidecarSpec, Reason};
+use self::{draft::Draft, held::Held, strip::strip};
+use crate::{
+    api::{LogSidecarSpec, Reason},
+    workload::{
+        key::Key,
+        ledger::{Before, Entry, Ledger},
+        owned::Owned,
+    },
+};
 
 /// A workload as the planner sees it.
 #[derive(Clone, Copy, Debug)]

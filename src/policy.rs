@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use self::{conditions::Subject, place::Place, sketch::Sketch};
 use crate::{
     api::LogSidecarSpec,
-    kind::Kind,
     plan::{Refusal, Setting, Warning},
     shipper::Images,
+    workload::kind::Kind,
 };
 
 /// The version of the API that a policy is written for.

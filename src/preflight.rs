@@ -26,10 +26,10 @@ pub use self::cost::{Cost, cost};
 use self::pod::Pod;
 use crate::{
     api::Reason,
-    kind::Kind,
-    plan::{
-        Refusal,
+    plan::Refusal,
+    workload::{
         key::{containers, list},
+        kind::Kind,
     },
 };
 

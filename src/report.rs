@@ -17,7 +17,7 @@ mod style;
 use serde::Serialize;
 
 pub use self::{mismatch::mismatch, remedy::remedy, style::Paint};
-use crate::{kind::Kind, manifest};
+use crate::{manifest, workload::kind::Kind};
 
 /// The form of an answer.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]

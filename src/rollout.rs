@@ -2,7 +2,6 @@
 //! may be changed next. Pure: times are milliseconds that the caller has measured.
 //!
 //! * [`settings`]: `spec.rollout`, parsed
-//! * [`progress`]: the status of a workload → is its rollout done?
 //! * [`health`]: its pods → does the sidecar run?
 //! * [`verdict`]: has a workload that is being changed arrived, or failed?
 //! * [`waves`]: who may start, who has to wait, what halts everything
@@ -11,7 +10,6 @@
 //! has succeeded), in the ledgers (which revision a workload has, and had before) and in the cluster itself (what is under way).
 
 pub mod health;
-pub mod progress;
 pub mod settings;
 pub mod verdict;
 pub mod waves;
@@ -20,8 +18,8 @@ use serde_json::json;
 
 use crate::{
     api::LogSidecarSpec,
-    plan::fingerprint,
     shipper::{Images, Shipper},
+    workload::normal::fingerprint,
 };
 
 /// A hash of everything in a spec and in the program's configuration that decides what is put into templates. What else a spec

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     api::{LogSidecarStatus, Reason, RolloutStatus, Stage, TargetStatus, condition},
-    kind::Kind,
+    workload::kind::Kind,
 };
 
 /// How many targets are listed in status; the counters count them all.

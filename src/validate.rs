@@ -16,7 +16,7 @@ use self::{
     explain::{check, wrong_type},
     schema::{LOG_SIDECAR, METADATA, POD_TEMPLATE},
 };
-use crate::{kind::Kind, plan::key::list};
+use crate::workload::{key::list, kind::Kind};
 
 /// Something wrong with an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

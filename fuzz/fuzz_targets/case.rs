@@ -3,8 +3,8 @@
 use arbitrary::{Arbitrary, Unstructured};
 use logsidecar::{
     api::{LEDGER_ANNOTATION, Log, LogSidecarSpec, Placement, Reason},
-    kind::Kind,
-    plan::{Evidence, Key, Ledger, Stance, normal::digest, object::ledger_text},
+    plan::{Evidence, Stance, object::ledger_text},
+    workload::{key::Key, kind::Kind, ledger::Ledger, normal::digest},
 };
 use serde_json::{Map, Value, json};
 

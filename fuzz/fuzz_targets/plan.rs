@@ -15,17 +15,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 use libfuzzer_sys::fuzz_target;
 use logsidecar::{
     api::{LEDGER_ANNOTATION, MANAGER},
-    kind::Kind,
     plan::{
-        Claim, Effect, Evidence, Key, Ledger, Owned, Plan, Setting, Stance, Subject, Verdict,
+        Claim, Effect, Evidence, Plan, Setting, Stance, Subject, Verdict,
         difference::difference,
-        key::{container, containers},
-        ledger::{Entry, Origin},
-        normal::{digest, normal},
         object::{embed, ledger_text},
         plan,
     },
     shipper::Images,
+    workload::{
+        key::{Key, container, containers},
+        kind::Kind,
+        ledger::{Before, Entry, Ledger, Origin},
+        normal::{digest, normal},
+        owned::Owned,
+    },
 };
 use serde_json::{Map, Value, json};
 
@@ -53,7 +56,7 @@ fn planned(object: &Value, kind: Kind, uid: Option<&str>, round: &Round) -> Valu
     let owned = owned(&round.owned(template), kind);
     let images = Images::default();
     let setting = Setting { kind, images: &images, native_sidecars: !round.old_server };
-    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, before: logsidecar::plan::Before::Well, setting };
+    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, setting };
     let specs: Vec<_> = round.wishes.iter().map(Wish::spec).collect();
     let claims = claims(round, &specs, ledger.as_ref(), uid.is_some());
     let plan = plan(&subject, &claims);

@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use crate::{
     controller::connection::{ClusterOptions, Connection},
-    kind::Kinds,
     options::{ImageOptions, KindOptions},
     report::{Form, Paint},
     shipper::Images,
+    workload::kind::Kinds,
 };
 
 /// What `--help` says of each of them.

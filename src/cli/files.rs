@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::{Failure, Files};
 use crate::{
     api::LogSidecar,
-    kind::{Kind, Kinds},
     manifest::{self, Document},
     plan::ConfigMap,
     validate,
+    workload::kind::{Kind, Kinds},
 };
 
 /// Where an object is: a document, or an item of a `List` in it.

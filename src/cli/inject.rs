@@ -12,15 +12,18 @@ use super::{
 };
 use crate::{
     api::{LEDGER_ANNOTATION, Reason},
-    kind::Kind,
     manifest,
     plan::{
-        self, Before, Claim, ConfigMap, Effect, Evidence, Ledger, Owned, Plan, Setting, Stance, Subject,
+        self, Claim, ConfigMap, Effect, Evidence, Plan, Setting, Stance, Subject,
         claim::{Known, Labelled, Phase, claims, matches},
-        ledger::{Origin, ParseLedgerError},
         object::{embed, ledger_text},
     },
     shipper::Images,
+    workload::{
+        kind::Kind,
+        ledger::{Before, Ledger, Origin, ParseLedgerError},
+        owned::Owned,
+    },
 };
 
 /// Puts every `LogSidecar` into the workloads that it matches. All or nothing: one refusal, and nothing is printed.

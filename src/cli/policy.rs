@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     api::LogSidecar,
-    kind::Kind,
     manifest,
     options::ImageOptions,
     plan::ConfigMap,
     policy::{self, Policy, Source, Version},
     shipper::Images,
+    workload::kind::Kind,
 };
 
 /// How long the cluster has to answer.

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::{look::Look, workload::Workload};
 use crate::{
     api::Reason,
-    plan::{Effect, Key, Ledger, Plan, Refusal, Verdict, Warning},
+    plan::{Effect, Plan, Refusal, Verdict, Warning},
     status::Outcome,
+    workload::{key::Key, ledger::Ledger},
 };
 
 impl Look<'_> {

@@ -15,12 +15,10 @@ use super::{
 };
 use crate::{
     api::{Reason, RolloutMode},
-    plan::{Claim, Evidence, Ledger, Plan, Refusal, Stance},
+    plan::{Claim, Evidence, Plan, Refusal, Stance},
     preflight,
-    rollout::{
-        progress::Progress,
-        waves::{Request, Wait},
-    },
+    rollout::waves::{Request, Wait},
+    workload::{ledger::Ledger, status::Progress},
 };
 
 /// Whether a plan may be carried out.

@@ -15,11 +15,8 @@ use serde_json::{Value, json};
 use super::workload::Workload;
 use crate::{
     api::{LEDGER_ANNOTATION, MANAGER, Reason},
-    plan::{
-        Plan, Refusal,
-        difference::difference,
-        key::{containers, list},
-    },
+    plan::{Plan, Refusal, difference::difference},
+    workload::key::{containers, list},
 };
 
 /// No request takes longer; the client itself has no limit for the time until an answer.
@@ -75,7 +72,7 @@ pub(super) fn operations(workload: &Workload, plan: &Plan) -> Vec<PatchOperation
     // The version first: the API server answers 409 to a patch that was planned on another one, whatever follows.
     let version = ReplaceOperation { path: pointer("/metadata/resourceVersion"), value: workload.version.clone().into() };
     let mut operations = vec![PatchOperation::Replace(version)];
-    let ledger = plan.ledger.as_ref().and_then(crate::plan::Ledger::text);
+    let ledger = plan.ledger.as_ref().and_then(crate::workload::ledger::Ledger::text);
     let path = pointer(&format!("/metadata/annotations/{}", LEDGER_ANNOTATION.replace('/', "~1")));
     match (workload.ledger.as_deref(), ledger) {
         (Some(before), Some(after)) if before == after => {}

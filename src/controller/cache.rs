@@ -11,11 +11,11 @@ use serde_json::Value;
 use super::workload::{Workload, WorkloadKey};
 use crate::{
     api::{DeletionPolicy, FINALIZER, LogSidecarSpec, LogSidecarStatus},
-    kind::Kind,
     plan::claim::{Known, Phase},
     rollout::{revision, settings::Settings},
     shipper::Images,
     status::Target,
+    workload::kind::Kind,
 };
 
 /// The address of a `LogSidecar`.

@@ -12,13 +12,16 @@ use super::{
 use crate::{
     api::OPT_OUT_LABEL,
     plan::{
-        Before, Effect, Ledger, Plan,
+        Effect, Plan,
         claim::{Labelled, matches},
     },
     rollout::{
-        progress::Progress,
         settings::{Canaries, Settings},
         waves::{Candidate, Flight},
+    },
+    workload::{
+        ledger::{Before, Ledger},
+        status::Progress,
     },
 };
 

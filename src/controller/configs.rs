@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{
     api::{MANAGER, Reason, SIDECAR_LABEL},
-    kind::Kind,
     plan::{self, Refusal},
+    workload::kind::Kind,
 };
 
 /// Longer than a patch is under way that was sent right after its ConfigMap had been made, or found.

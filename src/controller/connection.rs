@@ -11,7 +11,7 @@ use kube::{
 };
 
 use super::apply::TIMEOUT;
-use crate::kind::Kind;
+use crate::workload::kind::Kind;
 
 /// How many objects an answer has at most.
 const PAGE: u32 = 500;

@@ -27,13 +27,13 @@ use super::{
 };
 use crate::{
     api::{LogSidecar, Reason},
-    kind::{Kind, Kinds},
     plan::{
         Setting,
         claim::{Labelled, matches},
     },
     shipper::Images,
     status::Outcome,
+    workload::kind::{Kind, Kinds},
 };
 
 /// How long outcomes gather before the status of a `LogSidecar` is written.

@@ -18,13 +18,12 @@ use super::{
 };
 use crate::{
     api::Reason,
-    kind::Kind,
     rollout::{
         health::{self, Health, health},
-        progress::Progress,
         verdict::{Moment, verdict},
         waves::Flight,
     },
+    workload::{kind::Kind, status::Progress},
 };
 
 /// When the status is written after something has ended.

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason},
-    plan::{self, Claim, ConfigMap, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, fingerprint},
+    plan::{self, Claim, ConfigMap, Effect, Plan, Refusal, Stance, Subject},
+    workload::{key::Key, ledger::Ledger, normal::fingerprint},
 };
 
 /// Everything that one look at a workload knows.

@@ -14,7 +14,7 @@ use kube::{
 use tokio::time::Instant;
 
 use super::{cache::Sidecar, context::Context, workload::Workload};
-use crate::{api::LogSidecar, kind::Kind};
+use crate::{api::LogSidecar, workload::kind::Kind};
 
 /// How many objects are listed at a time: what is decoded at once, 50 KiB for each, is what memory peaks with.
 const PAGE: u32 = 100;

@@ -18,10 +18,11 @@ use super::{
 use crate::{
     api::Reason,
     plan::{
-        Claim, Evidence, Ledger, Refusal, Stance,
+        Claim, Evidence, Refusal, Stance,
         claim::{Known, Labelled, claims},
     },
     status::Outcome,
+    workload::ledger::Ledger,
 };
 
 /// Brings one workload to what its LogSidecars ask for, as far as it is its turn.

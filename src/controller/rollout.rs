@@ -12,16 +12,14 @@ use super::{
 };
 use crate::{
     api::{HaltedTarget, Reason, RolloutStatus},
-    kind::Kind,
-    plan::{
-        Before, Ledger,
-        claim::{Labelled, matches},
-    },
-    rollout::{
-        progress::Progress,
-        waves::{self, Flight, Memory, Wait},
-    },
+    plan::claim::{Labelled, matches},
+    rollout::waves::{self, Flight, Memory, Wait},
     status::Target,
+    workload::{
+        kind::Kind,
+        ledger::{Before, Ledger},
+        status::Progress,
+    },
 };
 
 /// The waves of all LogSidecars.

@@ -20,13 +20,12 @@ use super::{
 };
 use crate::{
     api::{DeletionPolicy, FINALIZER, LogSidecar, LogSidecarSpec, MANAGER},
-    kind::Kind,
-    plan::{
-        Ledger,
-        claim::Phase,
-        ledger::{Entry, Origin},
-    },
+    plan::claim::Phase,
     status::{self, Subject},
+    workload::{
+        kind::Kind,
+        ledger::{Entry, Ledger, Origin},
+    },
 };
 
 /// How long to wait until the next look at what is still to be taken out.

@@ -30,10 +30,10 @@ use super::{
 };
 use crate::{
     api::{FINALIZER, LogSidecar},
-    kind::Kinds,
     report::plan::Rollout,
     rollout::settings::{Canaries, Settings},
     shipper::Images,
+    workload::kind::Kinds,
 };
 
 /// Which namespaces are looked at.

@@ -12,11 +12,15 @@ use serde_json::{Value, json};
 use super::packed::Packed;
 use crate::{
     api::{LEDGER_ANNOTATION, MANAGER},
-    kind::Kind,
-    plan::{self, Ledger, Owned, Setting, Subject, claim::Known, ledger::Origin},
+    plan::{self, Setting, Subject, claim::Known},
     preflight::{Change, Pods},
-    rollout::progress::Standing,
     status::Target,
+    workload::{
+        kind::Kind,
+        ledger::{Ledger, Origin},
+        owned::Owned,
+        status::WorkloadStatus,
+    },
 };
 
 /// The address of a workload. Ordered by namespace first, so that a namespace is a range.
@@ -55,7 +59,7 @@ pub(super) struct Workload {
     /// Which pods are its own, as a list of them takes it.
     pub selector: Box<str>,
     /// How its pods are doing.
-    pub standing: Standing,
+    pub standing: WorkloadStatus,
 }
 
 impl Workload {
@@ -127,13 +131,13 @@ fn selector(object: &Value, template: &Value) -> String {
 }
 
 /// The metadata of an object are in another place than the rest.
-fn standing(kind: Kind, object: &DynamicObject) -> Standing {
+fn standing(kind: Kind, object: &DynamicObject) -> WorkloadStatus {
     let part = |field: &str| object.data.get(field).cloned().unwrap_or_default();
     let mut spec = part("spec");
     // The template says nothing about it, and is most of the object.
     spec.as_object_mut().into_iter().for_each(|spec| drop(spec.remove("template")));
     let generation = json!({"generation": object.metadata.generation});
-    Standing::of(kind, &json!({"metadata": generation, "spec": spec, "status": part("status")}))
+    WorkloadStatus::of(kind, &json!({"metadata": generation, "spec": spec, "status": part("status")}))
 }
 
 /// A field manager, and the second in which it last wrote.

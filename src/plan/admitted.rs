@@ -1,11 +1,12 @@
 //! What policies of the API server have put in (see [`crate::policy`]), and how it becomes ours.
 
 use super::{
-    Claim, Key, Ledger, Stance, Subject,
+    Claim, Stance, Subject,
     claim::{Known, Phase},
-    ledger::{Entry, Origin},
     plan, sidecar,
 };
+use crate::workload::ledger::{Entry, Origin};
+use crate::workload::{key::Key, ledger::Ledger};
 
 /// The ledger of a workload after everything in it that policies have put in is taken over: as if the controller had put it in
 /// itself, so that it can be taken out again whatever has become of its `LogSidecar` meanwhile.

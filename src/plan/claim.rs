@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use kube::core::{Selector, SelectorExt};
 
-use super::ledger::{Ledger, Origin};
+use crate::workload::ledger::{Ledger, Origin};
 use crate::{
     api::{DeletionPolicy, LogSidecarSpec, OPT_OUT_LABEL, Reason, Target},
-    kind::Kind,
+    workload::kind::Kind,
 };
 
 /// A `LogSidecar` as far as planning needs to know it.

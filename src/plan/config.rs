@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Refusal, normal::fingerprint};
+use super::Refusal;
+use crate::workload::normal::fingerprint;
 use crate::{
     api::{LogSidecarSpec, Reason, SIDECAR_LABEL},
     shipper::{

@@ -5,14 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Before, Claim, Effect, Key, Ledger, Plan, Refusal, Stance, Subject, Verdict, Warning,
+    Claim, Effect, Plan, Refusal, Stance, Subject, Verdict, Warning,
     held::{Held, is_other_volume},
-    ledger::{self, BLANK_ANNOTATIONS, Entry, Origin},
-    normal::{digest, normal},
     sidecar,
     strip::strip,
 };
 use crate::api::{LogSidecarSpec, Reason};
+use crate::workload::{
+    key::Key,
+    ledger::{Before, Ledger},
+};
+use crate::workload::{
+    ledger::{self, BLANK_ANNOTATIONS, Entry, Origin},
+    normal::{digest, normal},
+};
 
 /// A plan in the making.
 pub(super) struct Draft<'a> {

@@ -4,17 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{
-    Claim, Key, Ledger, Owned, Stance, Subject,
-    claim::Known,
+use super::{Claim, Stance, Subject, claim::Known, shipping, sidecar, strip::strip, volume};
+use crate::api::{Log, LogSidecarSpec};
+use crate::workload::{
     key,
     ledger::{Before, Entry, Origin},
     normal::{digest, normal},
-    shipping, sidecar,
-    strip::strip,
-    volume,
 };
-use crate::api::{Log, LogSidecarSpec};
+use crate::workload::{key::Key, ledger::Ledger, owned::Owned};
 
 /// One claim, with what it has in the template already.
 pub(super) struct Held<'a> {

@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{Ledger, Plan, ledger::BLANK_ANNOTATIONS};
-use crate::{api::LEDGER_ANNOTATION, kind::Kind};
+use super::Plan;
+use crate::workload::ledger::BLANK_ANNOTATIONS;
+use crate::workload::ledger::Ledger;
+use crate::{api::LEDGER_ANNOTATION, workload::kind::Kind};
 
 /// The ledger annotation of an object.
 #[must_use]

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Refusal, key};
+use super::Refusal;
 use crate::api::Reason;
+use crate::workload::key;
 
 /// Refuses a sidecar that declares a port, or the name of one, that another container of the pod declares.
 ///

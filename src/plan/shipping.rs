@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigMap, Key, Refusal, Warning, config::refusal, key, normal::fingerprint, volume};
+use super::{ConfigMap, Refusal, Warning, config::refusal, volume};
+use crate::workload::key::Key;
+use crate::workload::{key, normal::fingerprint};
 use crate::{
     api::{Engine, LogSidecarSpec, LogVolume, Reason},
     shipper::{

@@ -2,16 +2,18 @@
 
 use serde_json::{Map, Value};
 
-use super::{Key, Refusal, Warning, key, port, shipping, user, volume};
+use super::{Refusal, Warning, port, shipping, user, volume};
+use crate::workload::key;
+use crate::workload::key::Key;
 use crate::{
     api::{Log, LogSidecarSpec, PartialContainer, Placement, Reason},
-    kind::Kind,
     merge,
     shipper::{Images, Shipper},
+    workload::kind::Kind,
 };
 
 /// The version of everything in this file that decides about bytes; see [`super::ledger::Entry::renderer`].
-pub(super) const RENDERER: u32 = 1;
+pub const RENDERER: u32 = 1;
 
 /// The surroundings that a sidecar is made for.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Key, key};
+use crate::workload::key;
+use crate::workload::key::Key;
 
 /// A template without some items; lists that were `blank` before are so again. A volume that somebody else mounts too stays.
 pub(super) fn strip(template: &Value, keys: &BTreeSet<Key>, blank: &BTreeMap<String, Value>) -> Value {

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     api::{DeletionPolicy, LogSidecarSpec},
-    kind::Kind,
     shipper::Images,
+    workload::{key, kind::Kind, ledger, normal::normal},
 };
 
 const UID: &str = "uid-of-workload";

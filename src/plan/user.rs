@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Warning, key};
+use super::Warning;
+use crate::workload::key;
 
 /// Everything that a shipper can do without, as Pod Security level `restricted` demands it.
 ///

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Key, Refusal, Warning, key};
+use super::{Refusal, Warning};
 use crate::api::{Log, LogVolume, Reason};
+use crate::workload::key;
+use crate::workload::key::Key;
+use crate::workload::normal::normal;
 
 /// Directories whose own content an application is likely to miss when a volume is mounted over them.
 const BROAD: [&str; 5] = ["/var/log", "/var/lib", "/tmp", "/opt", "/home"];
@@ -44,7 +47,7 @@ pub(super) fn volume_name(log: &Log, container: &str) -> String {
     if faithful && name.len() <= 63 {
         return name;
     }
-    let digest = super::normal::fingerprint(&json!([container, log.directory]));
+    let digest = crate::workload::normal::fingerprint(&json!([container, log.directory]));
     let kept: String = name.chars().take(54).collect();
     format!("{}-{}", kept.trim_end_matches('-'), &digest[..8])
 }
@@ -153,7 +156,7 @@ fn fresh(pod: &Value, holder: &Value, log: &Log, container: &str, free: impl Fn(
         }
     } else {
         let volume = source(&name, &wanted);
-        let same = found.is_some_and(|found| super::normal(&key, found) == super::normal(&key, &volume));
+        let same = found.is_some_and(|found| normal(&key, found) == normal(&key, &volume));
         if found.is_some() && !free(&key) && same && wanted.name.is_some() {
             // The owner's own, or another entry's: it is used, and does not become ours by that.
             uses.push(key);

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     api::{LEDGER_ANNOTATION, LogSidecarSpec, OPT_OUT_LABEL},
-    kind::Kind,
     shipper::Shipper,
+    workload::kind::Kind,
 };
 
 /// Sources of volumes that nothing can be written to.

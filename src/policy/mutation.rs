@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{cel::string, conditions::Subject};
-use crate::{api::LEDGER_ANNOTATION, plan::Key};
+use crate::{api::LEDGER_ANNOTATION, workload::key::Key};
 
 /// A variable: its name and its expression.
 type Variable = (String, String);

@@ -1,7 +1,7 @@
 //! Where things are in an object of a kind, in CEL and as JSON pointers; and how containers are found there.
 
 use super::{cel::string, stand_in::Blanks};
-use crate::kind::Kind;
+use crate::workload::kind::Kind;
 
 /// Kubectl's annotation that says which container of a pod is meant where none is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     api::{Log, LogSidecarSpec},
-    plan::{Items, Key, Ledger, Setting, Warning, contribution},
+    plan::{Items, RENDERER, Setting, Warning, contribution},
+    workload::{key::Key, ledger::Ledger},
 };
 
 /// The items of all cases.
@@ -42,7 +43,7 @@ impl Sketch {
         if let Some(log) = spec.logs.iter().find(culprit) {
             return Err(Error::VolumeName { log: log.name.clone() });
         }
-        let marker = Ledger::of_policy(name);
+        let marker = Ledger::of_policy(name, RENDERER);
         let entry = marker.sidecars.first().and_then(|entry| serde_json::to_string(entry).ok()).unwrap_or_default();
         let (items, warnings) = cases.first().map(|(_, items, warnings)| (items.clone(), warnings.clone())).unwrap_or_default();
         let cases = cases.into_iter().map(|(case, items, _)| (case, items)).collect();
@@ -60,7 +61,7 @@ impl Sketch {
 
     /// A regular expression for a ledger that policies alone have written.
     pub fn ledger_of_policies() -> String {
-        let any = Ledger::of_policy("@");
+        let any = Ledger::of_policy("@", RENDERER);
         let entry = any.sidecars.first().and_then(|entry| serde_json::to_string(entry).ok()).unwrap_or_default();
         let ledger = any.text().unwrap_or_default();
         let (head, tail) = ledger.split_once(&entry).unwrap_or_default();

@@ -7,7 +7,7 @@ use super::{
     Change, Finding, name,
     pod::{Pod, Resources},
 };
-use crate::plan::key::list;
+use crate::workload::key::list;
 
 /// Whom an autoscaler of this workload would wait for in vain.
 pub(super) fn unmet(change: &Change<'_>, pod: &Pod<'_>, autoscalers: &[Value]) -> Vec<Finding> {

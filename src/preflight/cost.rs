@@ -73,7 +73,7 @@ impl fmt::Display for Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{kind::Kind, preflight::Pods};
+    use crate::{preflight::Pods, workload::kind::Kind};
     use serde_json::json;
 
     #[test]

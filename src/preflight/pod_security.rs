@@ -12,7 +12,7 @@ use super::{
     Finding, name,
     pod::{Container, Pod},
 };
-use crate::plan::key::list;
+use crate::workload::key::list;
 
 /// What containers may add to their capabilities at level `baseline`.
 const CAPABILITIES: [&str; 13] = [

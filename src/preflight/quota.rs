@@ -7,7 +7,7 @@ use super::{
     Change, Finding, Pods, name,
     pod::{Amounts, Pod, Resources, amounts},
 };
-use crate::{plan::key::list, quantity::Quantity};
+use crate::{quantity::Quantity, workload::key::list};
 
 /// What a quota on it makes a duty of every container; of all other resources it only counts what is there.
 const DUTIES: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];

@@ -118,7 +118,7 @@ fn told(block: &Block, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::Kind;
+    use crate::workload::kind::Kind;
 
     #[test]
     fn each_logsidecar_has_its_block() {

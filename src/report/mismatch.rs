@@ -58,7 +58,7 @@ fn told(key: &str, has: Option<&String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::Kind;
+    use crate::workload::kind::Kind;
     use serde_json::{Value, json};
 
     #[test]

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::{kind::Kind, plan::key::list};
+use crate::workload::{key::list, kind::Kind};
 
 /// The reasons by which the kubelet says that a container will not run as things are. (The first failure to pull, `ErrImagePull`,
 /// may be an accident; it becomes `ImagePullBackOff`.)

@@ -15,12 +15,9 @@
 //! * *`Recreate`*: as any other, but a canary only if nobody else can be: all of its pods stop before a new one starts.
 //! * *Something is taken out*: done as soon as the workload is, or has given up. That never fails, and halts nothing.
 
-use super::{
-    health::Health,
-    progress::{Progress, Standing},
-    waves::Flight,
-};
-use crate::{api::Reason, plan::Before};
+use super::{health::Health, waves::Flight};
+use crate::workload::status::{Progress, WorkloadStatus};
+use crate::{api::Reason, workload::ledger::Before};
 
 /// How long nothing moves before what was broken is taken for what it is, in milliseconds.
 const STILL: u64 = 15_000;
@@ -29,7 +26,7 @@ const STILL: u64 = 15_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// How the workload is doing.
-    pub standing: &'a Standing,
+    pub standing: &'a WorkloadStatus,
     /// What its pods say about the sidecar, if they were looked at.
     pub seen: Option<&'a Health>,
     /// Whether there is a sidecar of this flight to look at in them.
@@ -88,7 +85,7 @@ pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::Kind;
+    use crate::workload::kind::Kind;
     use serde_json::{Value, json};
 
     const FLIGHT: Flight = Flight {
@@ -104,13 +101,13 @@ mod tests {
         probed: None,
     };
 
-    fn standing(progress: Progress, spec: &Value) -> Standing {
-        let read = Standing::of(Kind::Deployment, &json!({"spec": spec}));
-        Standing { progress, ..read }
+    fn standing(progress: Progress, spec: &Value) -> WorkloadStatus {
+        let read = WorkloadStatus::of(Kind::Deployment, &json!({"spec": spec}));
+        WorkloadStatus { progress, ..read }
     }
 
     /// What comes of a flight that sees this for so many seconds.
-    fn after(seconds: u64, flight: &Flight, standing: &Standing, seen: &Health) -> Option<Result<(), String>> {
+    fn after(seconds: u64, flight: &Flight, standing: &WorkloadStatus, seen: &Health) -> Option<Result<(), String>> {
         let mut flight = flight.clone();
         let at = |now| Moment { standing, seen: Some(seen), has_sidecar: true, one_fails: false, soak: 15_000, now };
         verdict(&mut flight, at(0)).or_else(|| verdict(&mut flight, at(seconds * 1000)))

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{api::Stage, plan::Before};
+use crate::{api::Stage, workload::ledger::Before};
 
 /// All waves.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams, ValidationDirective},
 };
-use logsidecar::kind::Kind;
+use logsidecar::workload::kind::Kind;
 use serde_json::Value;
 
 use crate::{

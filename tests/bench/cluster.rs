@@ -17,7 +17,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::GroupVersionKind,
 };
-use logsidecar::kind::Kind;
+use logsidecar::workload::kind::Kind;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

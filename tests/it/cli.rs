@@ -318,7 +318,7 @@ fn every_kind_with_a_pod_template_is_injected_and_cleaned() {
         ("Job", "batch/v1", "spec template"),
         ("CronJob", "batch/v1", "spec jobTemplate spec template"),
     ];
-    assert_eq!(table.len(), logsidecar::kind::Kind::BUILT_IN.len());
+    assert_eq!(table.len(), logsidecar::workload::kind::Kind::BUILT_IN.len());
     let mount = json!([{"name": "logs-app-var-log-app", "mountPath": "/var/log/app"}]);
     let expected = json!({
         "containers": [

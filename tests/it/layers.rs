@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 /// Modules (a file and the folder of its name) that must be pure.
 const PURE: [&str; 13] = [
     "api",
-    "kind",
+    "workload",
     "manifest",
     "merge",
     "plan",

@@ -5,13 +5,17 @@ use std::thread;
 
 use logsidecar::{
     api::LogSidecarSpec,
-    kind::Kind,
     plan::{
-        self, Before, Claim, Ledger, Owned, Plan, Setting, Stance, Subject,
+        self, Claim, Plan, RENDERER, Setting, Stance, Subject,
         object::{embed, ledger_text},
     },
     policy::{self, Policy, Source, Version},
     shipper::Images,
+    workload::{
+        kind::Kind,
+        ledger::{Before, Ledger},
+        owned::Owned,
+    },
 };
 use proptest::{
     prelude::*,
@@ -212,7 +216,7 @@ fn check(pod: &Value, spec: &LogSidecarSpec, seen: &mut [u32; 2]) -> TestCaseRes
     let planned = planned.unwrap_or_default();
     prop_assert_eq!(template(&admitted, kind), template(&planned, kind));
     let ledger = ledger_text(&admitted).map(Ledger::parse).transpose().expect("a ledger");
-    prop_assert_eq!(ledger, Some(Ledger::of_policy("one")));
+    prop_assert_eq!(ledger, Some(Ledger::of_policy("one", RENDERER)));
     prop_assert_eq!(admit(&policy, &admitted), None, "once more");
     Ok(())
 }

@@ -10,7 +10,7 @@ use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams, PostParams},
 };
-use logsidecar::kind::Kind;
+use logsidecar::workload::kind::Kind;
 use serde_json::{Value, json};
 
 use crate::{

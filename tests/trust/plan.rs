@@ -4,7 +4,7 @@
 mod generated;
 mod states;
 
-use logsidecar::{kind::Kind, manifest};
+use logsidecar::{manifest, workload::kind::Kind};
 use serde_json::Value;
 
 use crate::{

@@ -7,8 +7,8 @@ use std::{
 
 use logsidecar::{
     api::LEDGER_ANNOTATION,
-    kind::{Kind, Kinds},
     manifest,
+    workload::kind::{Kind, Kinds},
 };
 use serde_json::{Value, json};
 

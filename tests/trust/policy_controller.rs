@@ -1,6 +1,6 @@
 //! Policies beside the controller: it finds nothing to do but to note what is there, and takes it out again when its time comes.
 
-use logsidecar::kind::Kind;
+use logsidecar::workload::kind::Kind;
 use serde_json::{Value, json};
 
 use crate::{

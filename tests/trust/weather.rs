@@ -10,7 +10,7 @@ use kube::{
     Api,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
 };
-use logsidecar::{api::LogSidecar, kind::Kind};
+use logsidecar::{api::LogSidecar, workload::kind::Kind};
 use serde_json::{Value, json};
 
 use crate::{

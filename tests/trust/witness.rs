@@ -10,7 +10,7 @@ use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, WatchEvent, WatchParams},
 };
-use logsidecar::kind::Kind;
+use logsidecar::workload::kind::Kind;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 

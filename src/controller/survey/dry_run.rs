@@ -22,13 +22,13 @@ use super::{
 };
 use crate::{
     api::Reason,
-    kind::Kind,
-    plan::{Effect, Ledger, Refusal, Verdict},
+    plan::{Effect, Refusal, Verdict},
     preflight::{Cost, cost},
     report::{
         self,
         plan::{Fate, Planned, Refused},
     },
+    workload::{kind::Kind, ledger::Ledger},
 };
 
 /// How many dry-runs are under way at once: as many as the controller has.

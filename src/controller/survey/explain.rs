@@ -21,14 +21,18 @@ use super::{
 };
 use crate::{
     api::LogSidecar,
-    kind::{Kind, Kinds},
-    plan::{Key, claim::Labelled, normal::digest},
+    plan::claim::Labelled,
     report::{
         self,
         explain::{Block, Explained, Item, State},
         mismatch, remedy,
     },
     shipper::Images,
+    workload::{
+        key::Key,
+        kind::{Kind, Kinds},
+        normal::digest,
+    },
 };
 
 /// How many owners of owners are looked at: a `Pod` has a `ReplicaSet` or a `Job`, that has a `Deployment` or a `CronJob`.

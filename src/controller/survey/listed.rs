@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::super::workload::Workload;
 use crate::{
     api::{LogSidecarSpec, Reason},
-    kind::Kind,
     plan::claim::{Labelled, matches},
+    workload::kind::Kind,
 };
 
 /// A workload, and what of it only matters to people.

@@ -11,13 +11,13 @@ use super::super::{
 use crate::{
     api::{HaltedTarget, OnFailure, Reason, Stage},
     plan::{
-        self, Claim, Effect, Evidence, Ledger, Plan, Refusal, Setting, Stance, Subject, Verdict,
+        self, Claim, Effect, Evidence, Plan, Refusal, Setting, Stance, Subject, Verdict,
         claim::{Known, Labelled, Phase, claims},
-        ledger::Entry,
     },
     preflight::{Surroundings, blockers},
     rollout::settings::Settings,
     shipper::Images,
+    workload::ledger::{Entry, Ledger},
 };
 
 /// Who looks.

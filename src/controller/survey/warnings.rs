@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::{super::cache::Sidecar, listed::Listed, look::Seen};
 use crate::{
     api::{Reason, RolloutMode},
-    plan::{Effect, Key},
+    plan::Effect,
     rollout::settings::Settings,
+    workload::key::Key,
 };
 
 pub(super) fn warnings(listed: &Listed, seen: &Seen, sidecars: &[Sidecar], answer: &Value) -> Vec<String> {

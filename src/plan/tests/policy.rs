@@ -1,22 +1,25 @@
 //! What a policy of the API server has put in: recognised by what would be put in, and by nothing else.
 
-use super::{
-    ledger::Origin::{Controller, Policy},
-    *,
+use super::*;
+use crate::{
+    api::Log,
+    workload::{
+        ledger::Origin::{Controller, Policy},
+        normal,
+    },
 };
-use crate::api::Log;
 
 /// The ledger of policies for these LogSidecars, by way of its text.
 fn marked(template: &Value, names: &[&str]) -> World {
     let mut ledger = Ledger::new(None);
-    ledger.sidecars = names.iter().flat_map(|name| Ledger::of_policy(name).sidecars).collect();
+    ledger.sidecars = names.iter().flat_map(|name| Ledger::of_policy(name, RENDERER).sidecars).collect();
     let text = ledger.text().expect("entries");
     World { template: template.clone(), ledger: Some(Ledger::parse(&text).expect("own text")) }
 }
 
 /// Lists that were blank before cannot be told from absent ones: a policy does not write down which they were.
 fn comparable(pod: &Value) -> Value {
-    normal(&Key::Container(String::new()), pod)
+    normal::normal(&Key::Container(String::new()), pod)
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::plan::fingerprint;
+use crate::workload::normal::fingerprint;
 
 /// Texts of more lines are shortened,
 const LONGEST: usize = 8;

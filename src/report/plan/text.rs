@@ -123,12 +123,12 @@ mod tests {
     use super::*;
     use crate::{
         api::{OnFailure, RolloutMode},
-        kind::Kind,
         preflight::Cost,
         report::{
             Workload,
             plan::{Refused, Rollout},
         },
+        workload::kind::Kind,
     };
     use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use logsidecar::kind::Kind;
+use logsidecar::workload::kind::Kind;
 use serde_json::{Value, json};
 
 use crate::{controller::Controller, stage::Stage};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry, jiff::Timestamp};
 use serde_json::Value;
 
-use super::Key;
 use crate::api::MANAGER;
+use crate::workload::key::Key;
 
 /// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
 /// it owns. In their order, and without room for more: there is one of these for every workload of a cluster.
@@ -40,7 +40,7 @@ impl Owned {
 
     /// Just these items, with all of their fields.
     #[cfg(test)]
-    pub(super) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
+    pub(crate) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
         let fields = |item: &Value| item.as_object().into_iter().flatten().map(|(field, _)| field.as_str().into()).collect();
         let items = items.into_iter().map(|(key, item)| (key, fields(item))).collect();
         Self::new(items, Some(1_767_225_600))

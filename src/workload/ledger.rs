@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Key;
 use crate::api::LEDGER_ANNOTATION;
+use crate::workload::key::Key;
 
 /// The size that a ledger may not outgrow, in bytes; all annotations of an object together may have 256 KiB.
 pub const LIMIT: usize = 16 * 1024;
@@ -119,12 +119,12 @@ impl Ledger {
 
     /// The ledger that a policy writes, in the words of the renderer that made its items.
     #[must_use]
-    pub fn of_policy(sidecar: &str) -> Self {
+    pub fn of_policy(sidecar: &str, renderer: u32) -> Self {
         let entry = Entry {
             name: sidecar.to_owned(),
             uid: None,
             origin: Origin::Policy,
-            renderer: super::sidecar::RENDERER,
+            renderer,
             revision: None,
             previous: None,
             before: Before::Well,

@@ -5,7 +5,10 @@
 
 use serde_json::Value;
 
-use crate::{api::Reason, kind::Kind, plan::Before};
+use crate::{
+    api::Reason,
+    workload::{kind::Kind, ledger::Before},
+};
 
 /// Kubernetes' own default for Deployments, in seconds; other kinds have none.
 const DEADLINE: i64 = 600;
@@ -34,7 +37,7 @@ pub enum Progress {
 
 /// A workload as far as rolling it out needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct WorkloadStatus {
     /// How far it is.
     pub progress: Progress,
     /// How many pods it is to have; those of a `CronJob` come and go by themselves: none.
@@ -51,7 +54,7 @@ pub struct Standing {
     pub recreates: bool,
 }
 
-impl Standing {
+impl WorkloadStatus {
     /// Reads an object of that kind.
     #[must_use]
     pub fn of(kind: Kind, object: &Value) -> Self {
@@ -252,7 +255,7 @@ mod tests {
     use serde_json::json;
 
     fn of(kind: Kind, spec: &Value, status: &Value) -> Progress {
-        Standing::of(kind, &json!({"metadata": {"generation": 3}, "spec": spec, "status": status})).progress
+        WorkloadStatus::of(kind, &json!({"metadata": {"generation": 3}, "spec": spec, "status": status})).progress
     }
 
     #[test]
@@ -316,8 +319,8 @@ mod tests {
         let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
         assert_eq!(of(Kind::DaemonSet, &on_delete, &daemons(1, 2)), Progress::Held(Reason::OnDelete));
         assert_eq!(of(Kind::CronJob, &json!({}), &Value::Null), Progress::Done);
-        let rollout: crate::kind::Custom = "argoproj.io/v1alpha1/Rollout=/spec/template".parse().expect("a kind");
-        let kind = crate::kind::Kinds::with([rollout]).in_cluster().last().expect("the kind");
+        let rollout: crate::workload::kind::Custom = "argoproj.io/v1alpha1/Rollout=/spec/template".parse().expect("a kind");
+        let kind = crate::workload::kind::Kinds::with([rollout]).in_cluster().last().expect("the kind");
         let counts = json!({"observedGeneration": "3", "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
         assert_eq!(of(kind, &json!({}), &Value::Null), Progress::Done);
         assert_eq!(of(kind, &json!({}), &json!({"observedGeneration": "2"})), Progress::Moving);
@@ -332,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_new_pod_has_to_start_first_where_no_old_one_may_go() {
-        let surges = |spec: Value| Standing::of(Kind::Deployment, &json!({"spec": spec})).surges;
+        let surges = |spec: Value| WorkloadStatus::of(Kind::Deployment, &json!({"spec": spec})).surges;
         assert!(surges(json!({})) && surges(json!({"replicas": 3})));
         assert!(!surges(json!({"replicas": 4})));
         assert!(!surges(json!({"strategy": {"rollingUpdate": {"maxUnavailable": 1}}})));

@@ -1,0 +1,16 @@
+//! Workloads: objects with a pod template, and what is known of one without asking anybody.
+//!
+//! * [`kind`]: the kinds, and where the template sits in each
+//! * [`key`], [`normal`]: the address of an item in a template, and the form in which two items are compared
+//! * [`ledger`]: the annotation that records what was put in
+//! * [`owned`]: what `managedFields` say that we own
+//! * [`status`]: how its pods are doing, by its own status
+//!
+//! Knows nothing of LogSidecars, plans or rollouts.
+
+pub mod key;
+pub mod kind;
+pub mod ledger;
+pub mod normal;
+pub mod owned;
+pub mod status;
