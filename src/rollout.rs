@@ -1,18 +1,22 @@
-//! Rolling out safely, as far as it can be decided without a cluster: how a workload is doing, how its sidecar is doing, and who
-//! may be changed next. Pure: times are milliseconds that the caller has measured.
+//! Rolling out safely, as far as it can be decided without a cluster: who may be changed next, and what became of it. Pure: the
+//! caller says what time it is.
 //!
 //! * [`settings`]: `spec.rollout`, parsed
-//! * [`health`]: its pods → does the sidecar run?
-//! * [`verdict`]: has a workload that is being changed arrived, or failed?
-//! * [`waves`]: who may start, who has to wait, what halts everything
+//! * [`scheduler`]: who may be changed, who has to wait, what halts a rollout
+//! * [`canary`]: who is changed first
+//! * [`in_flight`]: a workload that is being changed
+//! * [`health`]: pods → the state of every container
+//! * [`verdict`]: has a workload in flight succeeded, or failed?
 //!
-//! What is known after a restart of the controller is in the status of the `LogSidecar` (a rollout that was halted, a canary that
-//! has succeeded), in the ledgers (which revision a workload has, and had before) and in the cluster itself (what is under way).
+//! What a restart of the controller must not lose is in the status of the `LogSidecar` (a halted rollout, canaries that have
+//! succeeded), in the ledgers (which revision a workload has, and had before) and in the cluster itself (what is in flight).
 
+pub mod canary;
 pub mod health;
+pub mod in_flight;
+pub mod scheduler;
 pub mod settings;
 pub mod verdict;
-pub mod waves;
 
 use serde_json::json;
 

@@ -1,14 +1,17 @@
-//! How a sidecar is doing in the pods of a workload.
+//! The health of pods, container by container. Pure: pods in, findings out.
 //!
-//! A workload's own status is not enough: a native sidecar that crashes after 12 s has made its Deployment available after 3 s,
-//! and one that cannot start shows in the workload only when its deadline has passed, ten minutes later.
+//! The status of a workload is not enough: a native sidecar that crashes after 12 s has made its Deployment available after 3 s, and
+//! one that cannot start shows in the workload only when its deadline has passed, ten minutes later.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::workload::{key::list, kind::Kind};
 
 /// The reasons by which the kubelet says that a container will not run as things are. (The first failure to pull, `ErrImagePull`,
-/// may be an accident; it becomes `ImagePullBackOff`.)
+/// may be transient; it becomes `ImagePullBackOff`.)
 const HOPELESS: [&str; 7] = [
     "CrashLoopBackOff",
     "ImagePullBackOff",
@@ -19,12 +22,12 @@ const HOPELESS: [&str; 7] = [
     "RunContainerError",
 ];
 
-/// How far the clocks of a node and of ours may be apart, in seconds.
-const SKEW: i64 = 5;
+/// How far the clocks of a node and of this program may differ.
+const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
-/// What the pods say about the sidecars in them.
+/// The health of the sidecars in the pods of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
+pub enum SidecarHealth {
     /// A sidecar fails.
     Failing {
         /// The name of its container.
@@ -33,16 +36,36 @@ pub enum Health {
         cause: String,
     },
     /// There is no such pod.
-    Unseen,
+    NoPods,
     /// Some do not run yet.
     Starting,
     /// All run, and none has ever restarted.
     Running,
 }
 
-/// The workload whose pods are looked at.
+/// The state of one container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerHealth {
+    /// The name of the container.
+    pub name: String,
+    /// Its state.
+    pub state: ContainerState,
+}
+
+/// Whether a container runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerState {
+    /// It runs and has not ended since the change began.
+    Running,
+    /// It does not run yet.
+    Starting,
+    /// It has ended, or will not start: how.
+    Failed(String),
+}
+
+/// The workload whose pods are judged.
 #[derive(Clone, Copy, Debug)]
-pub struct Workload<'a> {
+pub struct PodOwner<'a> {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -53,89 +76,114 @@ pub struct Workload<'a> {
 
 /// Judges the sidecars with these container names.
 ///
-/// `pods` are all that the selector of the workload finds, which may be others', too. `since` is when the template was written, in
-/// seconds since 1970 by the clock of the API server: older pods are of the template before, and say nothing. `None` where all
-/// pods are known to be new. What ended before `began` does not count: there may have been another try, or its node was restarted.
+/// `pods` are all that the selector of the workload finds, which may belong to others, too. `since` is when the template was written, by
+/// the clock of the API server: older pods have the template before it, and say nothing. `None` where all pods are known to be new.
 #[must_use]
-pub fn health(pods: &[Value], workload: Workload<'_>, containers: &[&str], since: Option<i64>, began: i64) -> Health {
-    let new = |pod: &&Value| since.is_none_or(|since| created(pod).is_none_or(|created| created >= since));
+pub fn sidecar_health(
+    pods: &[Value],
+    owner: PodOwner<'_>,
+    sidecars: &[&str],
+    since: Option<Timestamp>,
+    began: Timestamp,
+) -> SidecarHealth {
+    let is_new = |pod: &&Value| since.is_none_or(|since| created(pod).is_none_or(|created| created >= since));
+    let is_live = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null() && is_owned(pod, owner);
     let (mut all_run, mut any) = (true, false);
-    for pod in pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && is_of(pod, workload)).filter(new) {
+    for pod in pods.iter().filter(is_live).filter(is_new) {
         any = true;
-        for name in containers {
-            match status(pod, name).map(|status| failure(status, began)) {
-                Some(Err(cause)) => {
-                    let cause =
-                        format!("container {name} in pod {} {cause}", pod["metadata"]["name"].as_str().unwrap_or_default());
-                    return Health::Failing { container: (*name).to_owned(), cause };
+        let containers = pod_health(pod, began);
+        for name in sidecars {
+            match containers.iter().find(|container| container.name == *name).map(|container| &container.state) {
+                Some(ContainerState::Failed(how)) => {
+                    let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
+                    let cause = format!("container {name} in pod {pod} {how}");
+                    return SidecarHealth::Failing { container: (*name).to_owned(), cause };
                 }
-                Some(Ok(runs)) => all_run &= runs,
-                None => all_run = false,
+                Some(ContainerState::Running) => {}
+                Some(ContainerState::Starting) | None => all_run = false,
             }
         }
     }
     match (any, all_run) {
-        (false, _) => Health::Unseen,
-        (true, true) => Health::Running,
-        (true, false) => Health::Starting,
+        (false, _) => SidecarHealth::NoPods,
+        (true, true) => SidecarHealth::Running,
+        (true, false) => SidecarHealth::Starting,
     }
 }
 
-/// The pods of a Deployment are owned by a `ReplicaSet` that is called after it and the hash in their labels.
-fn is_of(pod: &Value, workload: Workload<'_>) -> bool {
-    let Some(owner) = list(&pod["metadata"], "ownerReferences").find(|owner| owner["controller"] == true) else { return false };
-    let text = |field: &str| owner[field].as_str().unwrap_or_default();
-    match workload.kind {
-        Kind::StatefulSet | Kind::DaemonSet => text("uid") == workload.uid,
+/// The state of every container of a pod that has a status, init containers first. What ended before `began` does not count: an
+/// earlier attempt, or a restart of the node, may have ended it.
+#[must_use]
+pub fn pod_health(pod: &Value, began: Timestamp) -> Vec<ContainerHealth> {
+    let lists = ["initContainerStatuses", "containerStatuses"];
+    let statuses = lists.into_iter().flat_map(|field| list(&pod["status"], field));
+    let health = |status: &Value| {
+        let name = status["name"].as_str()?.to_owned();
+        Some(ContainerHealth { name, state: container_state(status, began) })
+    };
+    statuses.filter_map(health).collect()
+}
+
+/// The pods of a Deployment are owned by a `ReplicaSet` that is named after it and the hash in their labels.
+fn is_owned(pod: &Value, owner: PodOwner<'_>) -> bool {
+    let Some(reference) = list(&pod["metadata"], "ownerReferences").find(|owner| owner["controller"] == true) else {
+        return false;
+    };
+    let text = |field: &str| reference[field].as_str().unwrap_or_default();
+    match owner.kind {
+        Kind::StatefulSet | Kind::DaemonSet => text("uid") == owner.uid,
         Kind::Deployment => {
             let hash = pod.pointer("/metadata/labels/pod-template-hash").and_then(Value::as_str).unwrap_or_default();
-            text("name").strip_suffix(hash).and_then(|name| name.strip_suffix('-')) == Some(workload.name)
+            text("name").strip_suffix(hash).and_then(|name| name.strip_suffix('-')) == Some(owner.name)
         }
-        // Whoever serves a custom resource makes pods as he likes.
-        _ => text("uid") == workload.uid || text("name").starts_with(&format!("{}-", workload.name)),
+        // The controller of a custom resource may put objects with names of its own in between.
+        _ => text("uid") == owner.uid || text("name").starts_with(&format!("{}-", owner.name)),
     }
 }
 
-fn created(pod: &Value) -> Option<i64> {
-    seconds(&pod["metadata"]["creationTimestamp"])
+fn created(pod: &Value) -> Option<Timestamp> {
+    timestamp(&pod["metadata"]["creationTimestamp"])
 }
 
-fn seconds(time: &Value) -> Option<i64> {
-    let time: k8s_openapi::jiff::Timestamp = time.as_str()?.parse().ok()?;
-    Some(time.as_second())
+fn timestamp(time: &Value) -> Option<Timestamp> {
+    time.as_str()?.parse().ok()
 }
 
-fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
-    let statuses = ["initContainerStatuses", "containerStatuses"].into_iter().flat_map(|field| list(&pod["status"], field));
-    statuses.into_iter().find(|status| status["name"] == container)
-}
-
-/// Whether a container runs; the error says how it fails.
-fn failure(status: &Value, began: i64) -> Result<bool, String> {
+fn container_state(status: &Value, began: Timestamp) -> ContainerState {
+    let running = status["state"]["running"].is_object();
+    let runs = if running { ContainerState::Running } else { ContainerState::Starting };
     let waiting = status["state"]["waiting"]["reason"].as_str().unwrap_or_default();
     let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]].into_iter().find(|end| end.is_object());
-    if ended.and_then(|end| seconds(&end["finishedAt"])).is_some_and(|at| at < began - SKEW) {
-        // It may still be waiting for the pause after that to end.
-        return Ok(status["state"]["running"].is_object());
+    let skew = SignedDuration::try_from(CLOCK_SKEW).unwrap_or_default();
+    if ended.and_then(|end| timestamp(&end["finishedAt"])).is_some_and(|at| at + skew < began) {
+        // It may still be in the back-off after that.
+        return runs;
     }
     let restarts = status["restartCount"].as_i64().unwrap_or_default();
-    let exit = ended.map(|end| {
-        let code = end["exitCode"].as_i64().unwrap_or_default();
-        let reason = end["reason"].as_str().filter(|reason| *reason != "Error" && *reason != "Completed");
-        reason.map_or_else(|| format!("exit code {code}"), |reason| format!("{reason}, exit code {code}"))
-    });
     if restarts > 0 || ended.is_some() {
-        let again = match restarts {
-            0 => String::new(),
-            1 => " and was restarted once".to_owned(),
-            restarts => format!(" and was restarted {restarts} times"),
-        };
-        return Err(format!("has ended ({}){again}", exit.as_deref().unwrap_or("unknown exit code")));
+        return ContainerState::Failed(end_of(ended, restarts));
     }
     if HOPELESS.contains(&waiting) {
-        return Err(format!("does not start ({waiting})"));
+        return ContainerState::Failed(format!("does not start ({waiting})"));
     }
-    Ok(status["state"]["running"].is_object())
+    runs
+}
+
+fn end_of(ended: Option<&Value>, restarts: i64) -> String {
+    let exit = ended.map_or_else(
+        || "unknown exit code".to_owned(),
+        |end| {
+            let code = end["exitCode"].as_i64().unwrap_or_default();
+            let reason = end["reason"].as_str().filter(|reason| *reason != "Error" && *reason != "Completed");
+            reason.map_or_else(|| format!("exit code {code}"), |reason| format!("{reason}, exit code {code}"))
+        },
+    );
+    let again = match restarts {
+        0 => String::new(),
+        1 => " and was restarted once".to_owned(),
+        restarts => format!(" and was restarted {restarts} times"),
+    };
+    format!("has ended ({exit}){again}")
 }
 
 #[cfg(test)]
@@ -143,7 +191,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const WEB: Workload<'_> = Workload { kind: Kind::Deployment, name: "web", uid: "u" };
+    const WEB: PodOwner<'_> = PodOwner { kind: Kind::Deployment, name: "web", uid: "u" };
 
     fn pod(owner: &str, created: &str, field: &str, status: Value) -> Value {
         let mut status = status;
@@ -155,20 +203,21 @@ mod tests {
         })
     }
 
-    fn judged(status: Value) -> Health {
-        health(&[pod("web-abc", "2026-01-01T00:00:00Z", "initContainerStatuses", status)], WEB, &["ship"], None, 0)
+    fn judged(status: Value) -> SidecarHealth {
+        let pod = pod("web-abc", "2026-01-01T00:00:00Z", "initContainerStatuses", status);
+        sidecar_health(&[pod], WEB, &["ship"], None, Timestamp::UNIX_EPOCH)
     }
 
-    fn failing(cause: &str) -> Health {
-        Health::Failing { container: "ship".into(), cause: format!("container ship in pod p {cause}") }
+    fn failing(cause: &str) -> SidecarHealth {
+        SidecarHealth::Failing { container: "ship".into(), cause: format!("container ship in pod p {cause}") }
     }
 
     #[test]
-    fn a_sidecar_fails_when_it_ends_or_cannot_start() {
+    fn sidecar_fails_when_it_ends_or_cannot_start() {
         let table = [
-            (json!({"state": {"running": {}}}), Health::Running),
-            (json!({"state": {"waiting": {"reason": "PodInitializing"}}}), Health::Starting),
-            (json!({"state": {"waiting": {"reason": "ErrImagePull"}}}), Health::Starting),
+            (json!({"state": {"running": {}}}), SidecarHealth::Running),
+            (json!({"state": {"waiting": {"reason": "PodInitializing"}}}), SidecarHealth::Starting),
+            (json!({"state": {"waiting": {"reason": "ErrImagePull"}}}), SidecarHealth::Starting),
             (json!({"state": {"waiting": {"reason": "ImagePullBackOff"}}}), failing("does not start (ImagePullBackOff)")),
             (json!({"state": {"terminated": {"exitCode": 3, "reason": "Error"}}}), failing("has ended (exit code 3)")),
             (
@@ -182,30 +231,46 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_before_it_began_says_nothing() {
+    fn every_container_of_a_pod_has_its_state() {
+        let pod = json!({"status": {
+            "initContainerStatuses": [{"name": "init", "state": {"terminated": {"exitCode": 0}}}],
+            "containerStatuses": [{"name": "app", "state": {"running": {}}}, {"name": "db", "state": {}}],
+        }});
+        let state = |name: &str, state| ContainerHealth { name: name.into(), state };
+        let expected = [
+            state("init", ContainerState::Failed("has ended (exit code 0)".into())),
+            state("app", ContainerState::Running),
+            state("db", ContainerState::Starting),
+        ];
+        assert_eq!(pod_health(&pod, Timestamp::UNIX_EPOCH), expected);
+    }
+
+    #[test]
+    fn what_ended_before_the_change_began_does_not_count() {
         let ended = |state: Value| json!({"state": state, "restartCount": 3, "lastState": {"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T00:00:00Z"}}});
-        let at = |state: Value, began| {
+        let at = |state: Value, began: &str| {
             let pod = pod("web-abc", "2026-01-01T00:00:00Z", "containerStatuses", ended(state));
-            health(&[pod], WEB, &["ship"], None, began)
+            sidecar_health(&[pod], WEB, &["ship"], None, began.parse().expect("a time"))
         };
-        let new_year = 1_767_225_600;
-        assert_eq!(at(json!({"running": {}}), new_year), failing("has ended (exit code 1) and was restarted 3 times"));
-        assert_eq!(at(json!({"running": {}}), new_year + 60), Health::Running);
-        assert_eq!(at(json!({"waiting": {"reason": "CrashLoopBackOff"}}), new_year + 60), Health::Starting);
+        let (same, later) = ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z");
+        assert_eq!(at(json!({"running": {}}), same), failing("has ended (exit code 1) and was restarted 3 times"));
+        assert_eq!(at(json!({"running": {}}), later), SidecarHealth::Running);
+        assert_eq!(at(json!({"waiting": {"reason": "CrashLoopBackOff"}}), later), SidecarHealth::Starting);
     }
 
     #[test]
     fn only_new_pods_of_the_workload_count() {
         let bad = || json!({"state": {"terminated": {"exitCode": 1}}});
-        let at = |pods: &[Value], since| health(pods, WEB, &["ship"], since, 0);
+        let at = |pods: &[Value], since| sidecar_health(pods, WEB, &["ship"], since, Timestamp::UNIX_EPOCH);
         let old = pod("web-abc", "2026-01-01T00:00:00Z", "containerStatuses", bad());
         let since = created(&old);
         assert_eq!(at(std::slice::from_ref(&old), since), failing("has ended (exit code 1)"));
-        assert_eq!(at(std::slice::from_ref(&old), since.map(|since| since + 1)), Health::Unseen);
+        let later = since.map(|since| since + SignedDuration::from_secs(1));
+        assert_eq!(at(std::slice::from_ref(&old), later), SidecarHealth::NoPods);
         let others = pod("web-front-abc", "2026-01-01T00:00:00Z", "containerStatuses", bad());
-        assert_eq!(at(&[others], None), Health::Unseen);
+        assert_eq!(at(&[others], None), SidecarHealth::NoPods);
         let mut deleted = old;
         deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z".into();
-        assert_eq!(at(&[deleted], None), Health::Unseen);
+        assert_eq!(at(&[deleted], None), SidecarHealth::NoPods);
     }
 }

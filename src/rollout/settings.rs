@@ -1,5 +1,7 @@
 //! `spec.rollout`, parsed once.
 
+use std::time::Duration;
+
 use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
     jiff::SignedDuration,
@@ -8,20 +10,19 @@ use k8s_openapi::{
 use crate::api::{Canary, OnFailure, Rollout, RolloutMode};
 
 /// How many workloads of a `LogSidecar` roll at a time, unless it says otherwise.
-const AT_A_TIME: usize = 5;
+const MAX_CONCURRENT: usize = 5;
 
-/// How long a sidecar has to run, in milliseconds, unless the `LogSidecar` says otherwise. Measured: one that crashes after 12 s
-/// has made its Deployment available after 3 s.
-const SOAK: u64 = 15_000;
+/// The default of `spec.rollout.soak`. Measured: a sidecar that crashes after 12 s has made its Deployment available after 3 s.
+const SOAK: Duration = Duration::from_secs(15);
 
 /// How a `LogSidecar` rolls out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    at_a_time: AtATime,
-    /// How long the sidecar has to run before a workload counts as done, in milliseconds.
-    pub soak: u64,
+pub struct RolloutSettings {
+    max_concurrent: Concurrency,
+    /// How long the sidecar has to run before a workload counts as done.
+    pub soak: Duration,
     /// Who goes first.
-    pub canary: Canaries,
+    pub canary: CanarySelection,
     /// What happens to the workload at which it fails.
     pub on_failure: OnFailure,
     /// Whether anything is changed.
@@ -29,32 +30,32 @@ pub struct Settings {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AtATime {
+enum Concurrency {
     Count(usize),
     Percent(usize),
 }
 
 /// Who goes first.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Canaries {
+pub enum CanarySelection {
     /// So many.
     Count(usize),
     /// Those with these labels.
     Selected(LabelSelector),
 }
 
-impl Settings {
+impl RolloutSettings {
     /// Reads what the API server has checked; what is absent has its default.
     #[must_use]
     pub fn of(rollout: Option<&Rollout>) -> Self {
         let rollout = rollout.cloned().unwrap_or_default();
         Self {
-            at_a_time: at_a_time(rollout.max_concurrent.as_ref()),
-            soak: rollout.soak.as_deref().and_then(milliseconds).unwrap_or(SOAK),
+            max_concurrent: max_concurrent(rollout.max_concurrent.as_ref()),
+            soak: rollout.soak.as_deref().and_then(duration).unwrap_or(SOAK),
             canary: match rollout.canary {
-                Some(Canary { selector: Some(selector), .. }) => Canaries::Selected(selector),
-                Some(Canary { count: Some(count), .. }) => Canaries::Count(count.try_into().unwrap_or(usize::MAX)),
-                Some(Canary { count: None, selector: None }) | None => Canaries::Count(1),
+                Some(Canary { selector: Some(selector), .. }) => CanarySelection::Selected(selector),
+                Some(Canary { count: Some(count), .. }) => CanarySelection::Count(count.try_into().unwrap_or(usize::MAX)),
+                Some(Canary { count: None, selector: None }) | None => CanarySelection::Count(1),
             },
             on_failure: rollout.on_failure,
             mode: rollout.mode,
@@ -64,26 +65,26 @@ impl Settings {
     /// How many of so many workloads may roll at a time. A share is rounded down, but never to none.
     #[must_use]
     pub fn limit(&self, matched: usize) -> usize {
-        match self.at_a_time {
-            AtATime::Count(count) => count.max(1),
-            AtATime::Percent(percent) => (matched * percent / 100).max(1),
+        match self.max_concurrent {
+            Concurrency::Count(count) => count.max(1),
+            Concurrency::Percent(percent) => (matched * percent / 100).max(1),
         }
     }
 }
 
-fn at_a_time(written: Option<&IntOrString>) -> AtATime {
+fn max_concurrent(written: Option<&IntOrString>) -> Concurrency {
     match written {
-        Some(IntOrString::Int(count)) => AtATime::Count(usize::try_from(*count).unwrap_or(1)),
+        Some(IntOrString::Int(count)) => Concurrency::Count(usize::try_from(*count).unwrap_or(1)),
         Some(IntOrString::String(share)) => {
-            let percent = share.strip_suffix('%').and_then(|percent| percent.parse().ok()).map(AtATime::Percent);
-            percent.or_else(|| share.parse().ok().map(AtATime::Count)).unwrap_or(AtATime::Count(AT_A_TIME))
+            let percent = share.strip_suffix('%').and_then(|percent| percent.parse().ok()).map(Concurrency::Percent);
+            percent.or_else(|| share.parse().ok().map(Concurrency::Count)).unwrap_or(Concurrency::Count(MAX_CONCURRENT))
         }
-        None => AtATime::Count(AT_A_TIME),
+        None => Concurrency::Count(MAX_CONCURRENT),
     }
 }
 
-fn milliseconds(text: &str) -> Option<u64> {
-    text.parse::<SignedDuration>().ok()?.as_millis().try_into().ok()
+fn duration(text: &str) -> Option<Duration> {
+    text.parse::<SignedDuration>().ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -92,21 +93,21 @@ mod tests {
     use serde_json::{Value, json};
 
     fn settings(rollout: Value) -> Settings {
-        Settings::of(Some(&serde_json::from_value(rollout).expect("a rollout")))
+        RolloutSettings::of(Some(&serde_json::from_value(rollout).expect("a rollout")))
     }
 
     #[test]
     fn numbers_shares_and_durations_are_read() {
-        assert_eq!(settings(json!({})), Settings::of(None));
+        assert_eq!(settings(json!({})), RolloutSettings::of(None));
         let limits =
             |written: Value| [0, 9, 100, 305].map(|matched| settings(json!({"maxConcurrent": written})).limit(matched));
-        assert_eq!(Settings::of(None).limit(300), 5);
+        assert_eq!(RolloutSettings::of(None).limit(300), 5);
         assert_eq!(limits(json!(3)), [3, 3, 3, 3]);
         assert_eq!(limits(json!("3")), [3, 3, 3, 3]);
         assert_eq!(limits(json!("10%")), [1, 1, 10, 30]);
         assert_eq!(limits(json!("100%")), [1, 9, 100, 305]);
         for (text, expected) in [("15s", 15_000), ("1m30s", 90_000), ("500ms", 500), ("2h", 7_200_000), ("0s", 0)] {
-            assert_eq!(settings(json!({"soak": text})).soak, expected, "{text}");
+            assert_eq!(settings(json!({"soak": text})).soak, Duration::from_millis(expected), "{text}");
         }
     }
 }

@@ -1,83 +1,104 @@
-//! Whether a workload that is under way has arrived, or has failed.
+//! Whether a workload in flight has succeeded or failed.
 //!
 //! The rules, one for each sort of workload:
-//! * *Any*: done is observed, updated = replicas = available, and then the sidecar in every pod for `soak` without a restart. It has
-//!   failed when a sidecar ends or cannot start, when the workload gives up (`progressDeadlineSeconds`), or when nothing has
-//!   moved for that long.
+//! * *Any*: it has succeeded when it is observed, updated = replicas = available, and then the sidecar in every pod has run for `soak`
+//!   without a restart. It has failed when a sidecar ends or cannot start, when the workload gives up (`progressDeadlineSeconds`), or
+//!   when nothing has progressed for that long.
 //! * *Without pods* (zero replicas, `CronJob`): done as soon as it is observed. It proves nothing, so it is never a canary.
-//! * *Paused, `OnDelete`*: patched at once, as nothing happens before its owner does something. It takes a place when he does, and
-//!   is no canary. *With a partition*: done when the pods above it are.
-//! * *Broken before we came*: never a canary, and cannot fail by staying as it is; its sidecar can. It keeps its place until that has
-//!   run for `soak`, and nothing has moved for 15 s: one that was just being scaled looks the same, and is still on its way.
-//! * *On its way already*, because it is new or its owner has just changed it: a canary only if nobody is available, and that it does
-//!   not arrive is not blamed on the sidecar; that the sidecar fails is.
-//! * *A progress deadline of 2147483647*, which means none, and kinds that know none: 600 s without any progress.
-//! * *`Recreate`*: as any other, but a canary only if nobody else can be: all of its pods stop before a new one starts.
-//! * *Something is taken out*: done as soon as the workload is, or has given up. That never fails, and halts nothing.
+//! * *Paused, `OnDelete`*: patched at once, as nothing happens before its owner acts. It takes a place of the budget when its owner does,
+//!   and is no canary. *With a partition*: done when the pods above it are.
+//! * *Unhealthy before the change*: never a canary, and cannot fail by staying so; its sidecar can. It keeps its place until that has
+//!   run for `soak` and nothing has progressed for 15 s: a workload that is being scaled looks the same, and still moves.
+//! * *Moving before the change*, because it is new or its owner has just changed it: a canary only if no workload is available. That it does
+//!   not arrive is not attributed to the sidecar; a failing sidecar is.
+//! * *A progress deadline of 2147483647*, which means none, and kinds without one: 600 s without any progress.
+//! * *`Recreate`*: as any other, but a canary only if no other can be: all of its pods stop before a new one starts.
+//! * *A removal*: done as soon as the workload is, or has given up. It never fails, and halts nothing.
 
-use super::{health::Health, waves::Flight};
-use crate::workload::status::{Progress, WorkloadStatus};
-use crate::{api::Reason, workload::ledger::Before};
+use std::time::{Duration, Instant};
 
-/// How long nothing moves before what was broken is taken for what it is, in milliseconds.
-const STILL: u64 = 15_000;
+use super::{health::SidecarHealth, in_flight::InFlight};
+use crate::{
+    api::Reason,
+    workload::{
+        ledger::Before,
+        status::{Progress, WorkloadStatus},
+    },
+};
 
-/// A flight, seen at one moment.
+/// How long nothing has to progress before an unhealthy workload counts as settled.
+const SETTLED: Duration = Duration::from_secs(15);
+
+/// A workload in flight, seen at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment<'a> {
-    /// How the workload is doing.
-    pub standing: &'a WorkloadStatus,
-    /// What its pods say about the sidecar, if they were looked at.
-    pub seen: Option<&'a Health>,
-    /// Whether there is a sidecar of this flight to look at in them.
+pub struct Sighting<'a> {
+    /// The status of the workload.
+    pub status: &'a WorkloadStatus,
+    /// The health of its sidecars, if its pods were listed.
+    pub health: Option<&'a SidecarHealth>,
+    /// Whether its pods contain a sidecar of this rollout.
     pub has_sidecar: bool,
-    /// Whether some sidecar fails in these pods, perhaps that of another flight.
-    pub one_fails: bool,
-    /// How long the sidecar has to run, in milliseconds.
-    pub soak: u64,
-    /// Milliseconds since the program started.
-    pub now: u64,
+    /// Whether any sidecar fails in these pods, perhaps that of another rollout.
+    pub any_sidecar_fails: bool,
+    /// How long the sidecar has to run.
+    pub soak: Duration,
+    /// The current time.
+    pub now: Instant,
 }
 
-/// Judges a flight, and notes since when all is well. `None`: it is still under way; an error says why it has failed.
-pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>> {
-    let Moment { standing, seen, has_sidecar, one_fails, soak, now } = at;
-    let deadline = standing.deadline;
-    let is_late = now.saturating_sub(flight.since) > u64::from(deadline) * 1000;
-    if !has_sidecar || flight.removing || standing.pods == 0 {
-        return match standing.progress {
-            Progress::Done | Progress::Stuck(_) | Progress::Held(Reason::Partitioned) => Some(Ok(())),
-            _ => is_late.then_some(Ok(())),
+/// What became of a workload in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has arrived.
+    Succeeded,
+    /// It has failed: the cause, for users.
+    Failed(String),
+}
+
+/// Judges a workload in flight, and notes since when all sidecars run. `None`: it is still in flight.
+pub fn judge(in_flight: &mut InFlight, at: Sighting<'_>) -> Option<Verdict> {
+    use Verdict::{Failed, Succeeded};
+    let Sighting { status, health, has_sidecar, any_sidecar_fails, soak, now } = at;
+    let deadline = status.deadline;
+    let is_late = in_flight.is_late(deadline, now);
+    if !has_sidecar || in_flight.removing || status.pods == 0 {
+        return match status.progress {
+            Progress::Done | Progress::Stuck(_) | Progress::Held(Reason::Partitioned) => Some(Succeeded),
+            _ => is_late.then_some(Succeeded),
         };
     }
-    if let Some(Health::Failing { cause, .. }) = seen {
-        return Some(Err(cause.clone()));
+    if let Some(SidecarHealth::Failing { cause, .. }) = health {
+        return Some(Failed(cause.clone()));
     }
-    let soaked = |flight: &mut Flight, runs: bool| {
+    let soaked = |in_flight: &mut InFlight, runs: bool| {
         if !runs {
-            flight.healthy = None;
-            return is_late.then(|| Err(format!("its sidecar did not run in all pods for {deadline} s")));
+            in_flight.healthy_since = None;
+            let cause = format!("its sidecar did not run in all pods for {} s", deadline.as_secs());
+            return is_late.then_some(Failed(cause));
         }
-        (now.saturating_sub(*flight.healthy.get_or_insert(now)) >= soak).then_some(Ok(()))
+        let since = *in_flight.healthy_since.get_or_insert(now);
+        (now.saturating_duration_since(since) >= soak).then_some(Succeeded)
     };
-    match (&standing.progress, seen) {
-        // Nobody is blamed for what another one has done.
-        (Progress::Stuck(_), _) if one_fails => Some(Ok(())),
-        // The sidecars have to have been looked at before anything else is blamed.
+    match (&status.progress, health) {
+        // Another sidecar caused the failure; this rollout is not halted.
+        (Progress::Stuck(_), _) if any_sidecar_fails => Some(Succeeded),
+        // The sidecars have to be seen before anything else is the cause.
         (Progress::Held(Reason::Paused | Reason::OnDelete), _) | (_, None) => None,
-        // Whoever makes the pods of a custom resource may call them as he likes.
-        (Progress::Done | Progress::Held(_), Some(seen)) => soaked(flight, matches!(seen, Health::Running | Health::Unseen)),
-        _ if is_late && flight.before != Before::Well => Some(Ok(())),
-        (Progress::Stuck(_), _) if flight.before == Before::Moving => Some(Ok(())),
-        (_, Some(seen)) if flight.before == Before::Broken => {
-            let is_still = now.saturating_sub(flight.since) >= STILL;
-            soaked(flight, *seen == Health::Running).filter(|_| is_still)
+        // The controller of a custom resource may name pods as it likes, so that none is found.
+        (Progress::Done | Progress::Held(_), Some(health)) => {
+            soaked(in_flight, matches!(health, SidecarHealth::Running | SidecarHealth::NoPods))
         }
-        (Progress::Stuck(why), _) => Some(Err(String::from(&**why))),
+        _ if is_late && in_flight.before != Before::Well => Some(Succeeded),
+        (Progress::Stuck(_), _) if in_flight.before == Before::Moving => Some(Succeeded),
+        (_, Some(health)) if in_flight.before == Before::Broken => {
+            let is_settled = now.saturating_duration_since(in_flight.progressed) >= SETTLED;
+            soaked(in_flight, *health == SidecarHealth::Running).filter(|_| is_settled)
+        }
+        (Progress::Stuck(why), _) => Some(Failed(String::from(&**why))),
         (Progress::Moving | Progress::Degraded, _) => {
-            flight.healthy = None;
-            let cause = format!("its pods made no progress for {deadline} s");
-            is_late.then_some(if one_fails { Ok(()) } else { Err(cause) })
+            in_flight.healthy_since = None;
+            let cause = format!("its pods made no progress for {} s", deadline.as_secs());
+            is_late.then_some(if any_sidecar_fails { Succeeded } else { Failed(cause) })
         }
     }
 }
@@ -86,123 +107,147 @@ pub fn verdict(flight: &mut Flight, at: Moment<'_>) -> Option<Result<(), String>
 mod tests {
     use super::*;
     use crate::workload::kind::Kind;
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
-    const FLIGHT: Flight = Flight {
-        revision: String::new(),
-        removing: false,
-        counts: true,
-        written: true,
-        before: Before::Well,
-        since: 0,
-        step: (0, 0),
-        began: 0,
-        healthy: None,
-        probed: None,
-    };
-
-    fn standing(progress: Progress, spec: &Value) -> WorkloadStatus {
+    fn status(progress: Progress, spec: &Value) -> WorkloadStatus {
         let read = WorkloadStatus::of(Kind::Deployment, &json!({"spec": spec}));
         WorkloadStatus { progress, ..read }
     }
 
-    /// What comes of a flight that sees this for so many seconds.
-    fn after(seconds: u64, flight: &Flight, standing: &WorkloadStatus, seen: &Health) -> Option<Result<(), String>> {
-        let mut flight = flight.clone();
-        let at = |now| Moment { standing, seen: Some(seen), has_sidecar: true, one_fails: false, soak: 15_000, now };
-        verdict(&mut flight, at(0)).or_else(|| verdict(&mut flight, at(seconds * 1000)))
+    /// A change of a workload that was in this condition.
+    fn in_flight(before: Before) -> InFlight {
+        let status = status(Progress::Done, &json!({}));
+        let begun = InFlight::begin(&status, true, Instant::now(), Timestamp::UNIX_EPOCH);
+        InFlight { written: true, before, ..begun }
     }
 
-    #[allow(clippy::unnecessary_wraps, reason = "as a verdict has it")]
-    fn failed(cause: &str) -> Option<Result<(), String>> {
-        Some(Err(cause.to_owned()))
+    /// The verdict on a workload for which this holds for so many seconds.
+    fn after(seconds: u64, in_flight: &InFlight, status: &WorkloadStatus, health: &SidecarHealth) -> Option<Verdict> {
+        let mut in_flight = in_flight.clone();
+        let start = in_flight.progressed;
+        let at = |now| Sighting { status, health: Some(health), has_sidecar: true, any_sidecar_fails: false, soak: SOAK, now };
+        judge(&mut in_flight, at(start)).or_else(|| judge(&mut in_flight, at(start + Duration::from_secs(seconds))))
     }
 
-    #[test]
-    fn a_sidecar_has_to_run_for_a_while() {
-        let done = standing(Progress::Done, &json!({}));
-        assert_eq!(after(14, &FLIGHT, &done, &Health::Running), None);
-        assert_eq!(after(15, &FLIGHT, &done, &Health::Running), Some(Ok(())));
-        assert_eq!(after(600, &FLIGHT, &done, &Health::Starting), None);
-        assert_eq!(after(601, &FLIGHT, &done, &Health::Starting), failed("its sidecar did not run in all pods for 600 s"));
-        let failing = Health::Failing { container: "ship".into(), cause: "it has ended".into() };
-        assert_eq!(after(0, &FLIGHT, &done, &failing), failed("it has ended"));
-        let mut flight = FLIGHT;
-        let moment = |seen, now| Moment { standing: &done, seen, has_sidecar: true, one_fails: false, soak: 15_000, now };
-        // A gap begins the time anew; not having looked says nothing.
-        assert_eq!(verdict(&mut flight, moment(Some(&Health::Running), 0)), None);
-        assert_eq!(verdict(&mut flight, moment(None, 10_000)), None);
-        assert_eq!(verdict(&mut flight, moment(Some(&Health::Starting), 12_000)), None);
-        assert_eq!(verdict(&mut flight, moment(Some(&Health::Running), 14_000)), None);
-        assert_eq!(verdict(&mut flight, moment(Some(&Health::Running), 28_999)), None);
-        assert_eq!(verdict(&mut flight, moment(Some(&Health::Running), 29_000)), Some(Ok(())));
+    const SOAK: Duration = Duration::from_secs(15);
+
+    #[allow(clippy::unnecessary_wraps, reason = "compared with what `judge` returns")]
+    fn failed(cause: &str) -> Option<Verdict> {
+        Some(Verdict::Failed(cause.to_owned()))
+    }
+
+    fn failing() -> SidecarHealth {
+        SidecarHealth::Failing { container: "ship".into(), cause: "it has ended".into() }
     }
 
     #[test]
-    fn a_workload_that_gives_up_or_never_does_has_failed() {
-        let stuck = standing(Progress::Stuck("it gave up".into()), &json!({}));
-        assert_eq!(after(0, &FLIGHT, &stuck, &Health::Running), failed("it gave up"));
-        let never = standing(Progress::Moving, &json!({"progressDeadlineSeconds": 2_147_483_647}));
-        assert_eq!(after(600, &FLIGHT, &never, &Health::Running), None);
-        assert_eq!(after(601, &FLIGHT, &never, &Health::Running), failed("its pods made no progress for 600 s"));
-        let patient = standing(Progress::Moving, &json!({"progressDeadlineSeconds": 3600}));
-        assert_eq!(after(3000, &FLIGHT, &patient, &Health::Running), None);
+    fn sidecar_has_to_run_for_the_soak_time() {
+        let (well, done) = (in_flight(Before::Well), status(Progress::Done, &json!({})));
+        assert_eq!(after(14, &well, &done, &SidecarHealth::Running), None);
+        assert_eq!(after(15, &well, &done, &SidecarHealth::Running), Some(Verdict::Succeeded));
+        assert_eq!(after(600, &well, &done, &SidecarHealth::Starting), None);
+        assert_eq!(after(601, &well, &done, &SidecarHealth::Starting), failed("its sidecar did not run in all pods for 600 s"));
+        assert_eq!(after(0, &well, &done, &failing()), failed("it has ended"));
     }
 
     #[test]
-    fn what_was_broken_before_cannot_fail_by_staying_so() {
-        let broken = Flight { before: Before::Broken, ..FLIGHT };
+    fn restart_of_the_soak_time_and_missing_evidence() {
+        let (mut well, done) = (in_flight(Before::Well), status(Progress::Done, &json!({})));
+        let start = well.progressed;
+        let at = |health, millis| Sighting {
+            status: &done,
+            health,
+            has_sidecar: true,
+            any_sidecar_fails: false,
+            soak: SOAK,
+            now: start + Duration::from_millis(millis),
+        };
+        // A gap begins the soak time anew; not having listed the pods says nothing.
+        assert_eq!(judge(&mut well, at(Some(&SidecarHealth::Running), 0)), None);
+        assert_eq!(judge(&mut well, at(None, 10_000)), None);
+        assert_eq!(judge(&mut well, at(Some(&SidecarHealth::Starting), 12_000)), None);
+        assert_eq!(judge(&mut well, at(Some(&SidecarHealth::Running), 14_000)), None);
+        assert_eq!(judge(&mut well, at(Some(&SidecarHealth::Running), 28_999)), None);
+        assert_eq!(judge(&mut well, at(Some(&SidecarHealth::Running), 29_000)), Some(Verdict::Succeeded));
+    }
+
+    #[test]
+    fn workload_that_gives_up_or_never_does_has_failed() {
+        let well = in_flight(Before::Well);
+        let stuck = status(Progress::Stuck("it gave up".into()), &json!({}));
+        assert_eq!(after(0, &well, &stuck, &SidecarHealth::Running), failed("it gave up"));
+        let never = status(Progress::Moving, &json!({"progressDeadlineSeconds": 2_147_483_647}));
+        assert_eq!(after(600, &well, &never, &SidecarHealth::Running), None);
+        assert_eq!(after(601, &well, &never, &SidecarHealth::Running), failed("its pods made no progress for 600 s"));
+        let patient = status(Progress::Moving, &json!({"progressDeadlineSeconds": 3600}));
+        assert_eq!(after(3000, &well, &patient, &SidecarHealth::Running), None);
+    }
+
+    #[test]
+    fn unhealthy_workload_cannot_fail_by_staying_so() {
+        let broken = in_flight(Before::Broken);
         for progress in [Progress::Degraded, Progress::Moving, Progress::Stuck("it gave up".into())] {
-            let standing = standing(progress, &json!({}));
-            assert_eq!(after(14, &broken, &standing, &Health::Running), None);
-            assert_eq!(after(15, &broken, &standing, &Health::Running), Some(Ok(())));
-            // Nothing has been seen of the sidecar yet.
-            assert_eq!(after(15, &broken, &standing, &Health::Unseen), None);
-            assert_eq!(after(601, &broken, &standing, &Health::Unseen), Some(Ok(())));
-            let failing = Health::Failing { container: "ship".into(), cause: "it has ended".into() };
-            assert_eq!(after(0, &broken, &standing, &failing), failed("it has ended"));
+            let status = status(progress, &json!({}));
+            assert_eq!(after(14, &broken, &status, &SidecarHealth::Running), None);
+            assert_eq!(after(15, &broken, &status, &SidecarHealth::Running), Some(Verdict::Succeeded));
+            // The sidecar has not been seen yet.
+            assert_eq!(after(15, &broken, &status, &SidecarHealth::NoPods), None);
+            assert_eq!(after(601, &broken, &status, &SidecarHealth::NoPods), Some(Verdict::Succeeded));
+            assert_eq!(after(0, &broken, &status, &failing()), failed("it has ended"));
         }
     }
 
     #[test]
-    fn who_was_on_his_way_already_is_not_blamed_for_not_arriving() {
-        let moving = Flight { before: Before::Moving, ..FLIGHT };
-        let of = |progress| standing(progress, &json!({}));
-        assert_eq!(after(600, &moving, &of(Progress::Moving), &Health::Running), None);
-        assert_eq!(after(601, &moving, &of(Progress::Moving), &Health::Running), Some(Ok(())));
-        assert_eq!(after(0, &moving, &of(Progress::Stuck("it gave up".into())), &Health::Running), Some(Ok(())));
-        let failing = Health::Failing { container: "ship".into(), cause: "it has ended".into() };
-        assert_eq!(after(0, &moving, &of(Progress::Moving), &failing), failed("it has ended"));
+    fn moving_workload_need_not_arrive() {
+        let moving = in_flight(Before::Moving);
+        let of = |progress| status(progress, &json!({}));
+        assert_eq!(after(600, &moving, &of(Progress::Moving), &SidecarHealth::Running), None);
+        assert_eq!(after(601, &moving, &of(Progress::Moving), &SidecarHealth::Running), Some(Verdict::Succeeded));
+        let stuck = of(Progress::Stuck("it gave up".into()));
+        assert_eq!(after(0, &moving, &stuck, &SidecarHealth::Running), Some(Verdict::Succeeded));
+        assert_eq!(after(0, &moving, &of(Progress::Moving), &failing()), failed("it has ended"));
     }
 
     #[test]
-    fn without_pods_it_is_done_when_it_is_observed() {
-        let of = |progress| standing(progress, &json!({"replicas": 0}));
-        assert_eq!(after(0, &FLIGHT, &of(Progress::Done), &Health::Unseen), Some(Ok(())));
-        assert_eq!(after(15, &FLIGHT, &of(Progress::Moving), &Health::Unseen), None);
+    fn workload_without_pods_is_done_when_it_is_observed() {
+        let of = |progress| status(progress, &json!({"replicas": 0}));
+        let well = in_flight(Before::Well);
+        assert_eq!(after(0, &well, &of(Progress::Done), &SidecarHealth::NoPods), Some(Verdict::Succeeded));
+        assert_eq!(after(15, &well, &of(Progress::Moving), &SidecarHealth::NoPods), None);
     }
 
     #[test]
-    fn nothing_happens_to_what_its_owner_holds() {
-        let held = standing(Progress::Held(Reason::Paused), &json!({}));
-        assert_eq!(after(9999, &FLIGHT, &held, &Health::Running), None);
-        let partitioned = standing(Progress::Held(Reason::Partitioned), &json!({}));
-        assert_eq!(after(15, &FLIGHT, &partitioned, &Health::Running), Some(Ok(())));
+    fn workload_that_its_owner_holds_stays_in_flight() {
+        let well = in_flight(Before::Well);
+        let held = status(Progress::Held(Reason::Paused), &json!({}));
+        assert_eq!(after(9999, &well, &held, &SidecarHealth::Running), None);
+        let partitioned = status(Progress::Held(Reason::Partitioned), &json!({}));
+        assert_eq!(after(15, &well, &partitioned, &SidecarHealth::Running), Some(Verdict::Succeeded));
     }
 
     #[test]
-    fn taking_out_never_fails() {
-        let removing = Flight { removing: true, ..FLIGHT };
+    fn removal_never_fails() {
+        let removing = InFlight { removing: true, ..in_flight(Before::Well) };
         for (progress, seconds) in [(Progress::Done, 0), (Progress::Stuck("it gave up".into()), 0), (Progress::Moving, 601)] {
-            assert_eq!(after(seconds, &removing, &standing(progress, &json!({})), &Health::Running), Some(Ok(())));
+            let status = status(progress, &json!({}));
+            assert_eq!(after(seconds, &removing, &status, &SidecarHealth::Running), Some(Verdict::Succeeded));
         }
-        assert_eq!(after(15, &removing, &standing(Progress::Moving, &json!({})), &Health::Running), None);
+        assert_eq!(after(15, &removing, &status(Progress::Moving, &json!({})), &SidecarHealth::Running), None);
     }
 
     #[test]
-    fn nobody_is_blamed_for_another_ones_sidecar() {
-        let stuck = standing(Progress::Stuck("it gave up".into()), &json!({}));
-        let at = Moment { standing: &stuck, seen: Some(&Health::Running), has_sidecar: true, one_fails: true, soak: 0, now: 0 };
-        assert_eq!(verdict(&mut FLIGHT.clone(), at), Some(Ok(())));
+    fn failure_of_another_sidecar_halts_nothing() {
+        let stuck = status(Progress::Stuck("it gave up".into()), &json!({}));
+        let mut well = in_flight(Before::Well);
+        let at = Sighting {
+            status: &stuck,
+            health: Some(&SidecarHealth::Running),
+            has_sidecar: true,
+            any_sidecar_fails: true,
+            soak: Duration::ZERO,
+            now: well.progressed,
+        };
+        assert_eq!(judge(&mut well, at), Some(Verdict::Succeeded));
     }
 }
