@@ -1,23 +1,28 @@
 //! LogSidecar gives existing workloads a log sidecar, and takes out exactly what it put in.
 //!
 //! ```text
-//!         in the cluster (`controller`)                  on files (`cli`)
-//!  watch LogSidecars, watch workloads            LogSidecars and workloads as YAML
-//!                    └───────────────┬───────────────────────┘
-//!                                  plan      template, ledger, claims → template, ledger, verdicts   (pure)
-//!                    ┌───────────────┴───────────────────────┐
-//!      one guarded JSON patch, status                   YAML on stdout
+//!             controller (`operator`)                             commands (`inspect`)
+//! watch → store → queue ─┐                          read once with the caller's rights ─┐
+//!                        ├→ Observation ─→ decide() ─→ Decision ←───────────────────────┘
+//! rollouts, memory, ─────┘       (pure)                │
+//! answers to questions                                 ├ Ask(question)   is this LogSidecar gone? what does a dry run return?
+//!                                                      ├ Write           one guarded JSON patch
+//!                                                      └ reports         for each LogSidecar, reason and message
 //! ```
 //!
-//! Pure, with no client, clock, I/O or logging: [`api`], [`workload`], [`plan`], [`preflight`], [`quantity`], [`rollout`], [`merge`],
-//! [`shipper`], [`policy`], [`report`], [`status`], [`manifest`], [`validate`]. The cluster is in [`controller`]; `cli::policy` asks it one
-//! question.
+//! On files, `cli` calls the planner itself: [`plan::plan`] is the one function that decides what is in a template.
+//!
+//! Imports point one way: `cli, operator, inspect → cluster → decide → status, rollout, plan, preflight → shipper → workload → api`
+//! (`tests/it/layers.rs`). Everything from `decide` on is pure: no client, clock, I/O or logging.
 
 pub mod api;
 pub mod cli;
-pub mod controller;
+pub(crate) mod cluster;
+pub mod decide;
+pub(crate) mod inspect;
 pub mod manifest;
 pub mod merge;
+pub mod operator;
 pub mod options;
 pub mod plan;
 pub mod policy;

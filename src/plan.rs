@@ -16,6 +16,7 @@ pub mod difference;
 mod draft;
 mod held;
 pub mod object;
+pub mod patch;
 mod port;
 mod refusal;
 mod shipping;

@@ -1,5 +1,7 @@
 //! Workloads: objects with a pod template, and what is known of one without asking anybody.
 //!
+//! * [`id`]: its identity and address
+//! * [`snapshot`]: one version of it, as it is kept; [`packed`]: the form of its template there
 //! * [`kind`]: the kinds, and where the template sits in each
 //! * [`key`], [`normal`]: the address of an item in a template, and the form in which two items are compared
 //! * [`ledger`]: the annotation that records what was put in
@@ -8,9 +10,12 @@
 //!
 //! Knows nothing of LogSidecars, plans or rollouts.
 
+pub mod id;
 pub mod key;
 pub mod kind;
 pub mod ledger;
 pub mod normal;
 pub mod owned;
+pub mod packed;
+pub mod snapshot;
 pub mod status;

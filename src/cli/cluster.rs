@@ -5,13 +5,7 @@ use std::io::{self, IsTerminal};
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use crate::{
-    controller::connection::{ClusterOptions, Connection},
-    options::{ImageOptions, KindOptions},
-    report::{Form, Paint},
-    shipper::Images,
-    workload::kind::Kinds,
-};
+use crate::{inspect::connection::{ClusterOptions, Connection}, options::{ImageOptions, KindOptions}, report::{Form, Paint}, shipper::Images, workload::kind::Kinds};
 
 /// What `--help` says of each of them.
 pub(super) fn about(what: &str) -> String {

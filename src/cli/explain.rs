@@ -9,7 +9,7 @@ use super::{
     cluster::{Common, block_on},
     print, warn,
 };
-use crate::{controller::survey, report};
+use crate::{inspect, report};
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\

@@ -11,11 +11,7 @@ use super::{
     files::{Input, documents},
     print, warn,
 };
-use crate::{
-    controller::survey::{Scope, SidecarName, Survey},
-    report::{self, plan::Plan},
-    validate::without_nulls,
-};
+use crate::{inspect::{Scope, SidecarName, Survey}, report::{self, plan::Plan}, validate::without_nulls};
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\

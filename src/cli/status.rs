@@ -9,10 +9,7 @@ use super::{
     cluster::{Common, block_on},
     print, warn,
 };
-use crate::{
-    controller::survey::{Scope, Survey},
-    report,
-};
+use crate::{report, inspect::{Scope, Survey}};
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::LEDGER_ANNOTATION;
-use crate::workload::key::Key;
+use super::key::Key;
 
 /// The size that a ledger may not outgrow, in bytes; all annotations of an object together may have 256 KiB.
 pub const LIMIT: usize = 16 * 1024;
@@ -195,6 +195,95 @@ impl Ledger {
             if self.entry(&entry.name, entry.uid.as_deref()).is_none() {
                 self.sidecars.push(entry);
             }
+        }
+    }
+}
+
+/// The ledger annotation of a stored workload: checked and summed up once, when the workload is observed, and parsed in full where a
+/// plan needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredLedger {
+    text: Box<str>,
+    /// The entries as they count for the workload; an error where the text is not a ledger.
+    entries: Result<Box<[EntrySummary]>, Box<str>>,
+}
+
+/// One entry of a ledger, without its items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntrySummary {
+    /// See [`Entry::name`].
+    pub name: Box<str>,
+    /// See [`Entry::uid`].
+    pub uid: Option<Box<str>>,
+    /// See [`Entry::origin`].
+    pub origin: Origin,
+    /// See [`Entry::revision`].
+    pub revision: Option<Box<str>>,
+    /// See [`Entry::previous`].
+    pub previous: Option<Box<str>>,
+    /// See [`Entry::before`].
+    pub before: Before,
+    /// The names of the containers among its items.
+    pub containers: Box<[Box<str>]>,
+}
+
+impl StoredLedger {
+    /// Reads the annotation of the workload with this uid.
+    #[must_use]
+    pub fn read(text: &str, workload: &str) -> Self {
+        let summarise = |ledger: Ledger| ledger.seen_from(Some(workload)).sidecars.iter().map(EntrySummary::of).collect();
+        let entries = Ledger::parse(text).map(summarise).map_err(|error| error.to_string().into());
+        Self { text: text.into(), entries }
+    }
+
+    /// The text of the annotation.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The whole ledger as it is written; an error, for users, where it cannot be read.
+    pub fn parse(&self) -> Result<Ledger, ParseLedgerError> {
+        Ledger::parse(&self.text)
+    }
+
+    /// Whether the text is a ledger.
+    #[must_use]
+    pub const fn is_readable(&self) -> bool {
+        self.entries.is_ok()
+    }
+
+    /// The entries as they count for the workload; none where the text cannot be read.
+    #[must_use]
+    pub fn entries(&self) -> &[EntrySummary] {
+        self.entries.as_deref().unwrap_or_default()
+    }
+
+    /// The entry of a `LogSidecar`.
+    #[must_use]
+    pub fn entry(&self, name: &str, uid: &str) -> Option<&EntrySummary> {
+        self.entries().iter().find(|entry| &*entry.name == name && entry.uid.as_deref().is_none_or(|ours| ours == uid))
+    }
+
+    /// Whether the text names this uid, whether or not it can be read.
+    #[must_use]
+    pub fn mentions(&self, uid: &str) -> bool {
+        self.text.contains(uid)
+    }
+}
+
+impl EntrySummary {
+    fn of(entry: &Entry) -> Self {
+        let boxed = |text: &Option<String>| text.as_deref().map(Into::into);
+        let containers = entry.items.keys().filter_map(|key| key.container().map(Into::into));
+        Self {
+            name: entry.name.as_str().into(),
+            uid: boxed(&entry.uid),
+            origin: entry.origin,
+            revision: boxed(&entry.revision),
+            previous: boxed(&entry.previous),
+            before: entry.before,
+            containers: containers.collect(),
         }
     }
 }

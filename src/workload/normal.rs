@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::quantity::Quantity;
-use crate::workload::key::Key;
+use super::key::Key;
 
 /// The normal form of the item at `key`.
 ///

@@ -6,15 +6,15 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry, jiff::T
 use serde_json::Value;
 
 use crate::api::MANAGER;
-use crate::workload::key::Key;
+use super::key::Key;
 
 /// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
 /// it owns. In their order, and without room for more: there is one of these for every workload of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
     items: Box<[(Key, Fields)]>,
-    /// When we last wrote, in seconds since 1970, as `managedFields` have it.
-    at: Option<i64>,
+    /// When we last wrote, as `managedFields` have it: to the second.
+    at: Option<Timestamp>,
 }
 
 /// Names of fields.
@@ -26,7 +26,7 @@ impl Owned {
     pub fn read(managed_fields: &[ManagedFieldsEntry], template: &str) -> Self {
         let (mut items, mut at) = (BTreeMap::new(), None);
         for entry in managed_fields.iter().filter(|entry| entry.manager.as_deref() == Some(MANAGER)) {
-            at = at.max(entry.time.as_ref().map(|time| time.0.as_second()));
+            at = at.max(entry.time.as_ref().map(|time| time.0));
             let Some(fields) = entry.fields_v1.as_ref() else { continue };
             let spec = template.split('/').skip(1).chain(["spec"]).try_fold(&fields.0, |at, step| at.get(format!("f:{step}")));
             spec.into_iter().for_each(|spec| collect(spec, &mut items));
@@ -34,7 +34,7 @@ impl Owned {
         Self::new(items, at)
     }
 
-    fn new(items: BTreeMap<Key, BTreeSet<Box<str>>>, at: Option<i64>) -> Self {
+    fn new(items: BTreeMap<Key, BTreeSet<Box<str>>>, at: Option<Timestamp>) -> Self {
         Self { items: items.into_iter().map(|(key, fields)| (key, fields.into_iter().collect())).collect(), at }
     }
 
@@ -43,19 +43,19 @@ impl Owned {
     pub(crate) fn of<'a>(items: impl IntoIterator<Item = (Key, &'a Value)>) -> Self {
         let fields = |item: &Value| item.as_object().into_iter().flatten().map(|(field, _)| field.as_str().into()).collect();
         let items = items.into_iter().map(|(key, item)| (key, fields(item))).collect();
-        Self::new(items, Some(1_767_225_600))
+        Self::new(items, "2026-01-01T00:00:00Z".parse().ok())
     }
 
     /// Whether what we own was written when something that was created then (RFC 3339) existed already.
     #[must_use]
     pub fn is_written_since(&self, created: &str) -> bool {
         let created: Option<Timestamp> = created.parse().ok();
-        !self.items.is_empty() && created.zip(self.at).is_some_and(|(created, at)| created.as_second() <= at)
+        !self.items.is_empty() && created.zip(self.at).is_some_and(|(created, at)| created.as_second() <= at.as_second())
     }
 
-    /// When we last wrote, in seconds since 1970 by the clock of the API server.
+    /// When we last wrote, by the clock of the API server.
     #[must_use]
-    pub const fn written_at(&self) -> Option<i64> {
+    pub const fn written_at(&self) -> Option<Timestamp> {
         self.at
     }
 

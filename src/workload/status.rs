@@ -3,6 +3,8 @@
 //! Done means observed, and updated = replicas = available: `Available=True` alone also holds for a paused Deployment, and while
 //! the old pods still run.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::{
@@ -16,8 +18,8 @@ const DEADLINE: i64 = 600;
 /// What a Deployment has that never gives up. To us it does after the default, or it would keep its place for ever.
 const NEVER: i64 = 2_147_483_647;
 
-fn deadline(written: i64) -> u32 {
-    u32::try_from(if written == NEVER { DEADLINE } else { written }).unwrap_or_default()
+fn deadline(written: i64) -> Duration {
+    Duration::from_secs(u64::try_from(if written == NEVER { DEADLINE } else { written }).unwrap_or_default())
 }
 
 /// How far a workload is with replacing its pods.
@@ -46,8 +48,8 @@ pub struct WorkloadStatus {
     pub new: u32,
     /// See `new`.
     pub available: u32,
-    /// How long it may make no progress, in seconds.
-    pub deadline: u32,
+    /// How long it may make no progress.
+    pub deadline: Duration,
     /// Whether a new pod has to start before an old one may go.
     pub surges: bool,
     /// Whether all of its pods stop before a new one starts.
@@ -81,6 +83,12 @@ impl WorkloadStatus {
         }
     }
 
+    /// Its pods of the current template, and its available pods.
+    #[must_use]
+    pub const fn counts(&self) -> PodCounts {
+        PodCounts { new: self.new, available: self.available }
+    }
+
     /// The word for status.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -94,7 +102,7 @@ impl WorkloadStatus {
 
     /// How far it is, in a sentence.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn message(&self) -> String {
         match &self.progress {
             Progress::Stuck(why) => String::from(&**why),
             Progress::Moving | Progress::Degraded | Progress::Held(_) if self.pods > 0 => {
@@ -116,9 +124,18 @@ impl WorkloadStatus {
 
     /// Whether what becomes of it says anything about a sidecar: it has pods, and they are available or on their way.
     #[must_use]
-    pub fn is_telling(&self) -> bool {
+    pub fn is_conclusive(&self) -> bool {
         matches!(self.progress, Progress::Done | Progress::Moving) && self.pods > 0
     }
+}
+
+/// Pod counts that grow while a rollout makes progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodCounts {
+    /// Pods of the current template.
+    pub new: u32,
+    /// Available pods, of whichever template.
+    pub available: u32,
 }
 
 #[derive(Clone, Copy)]
