@@ -27,7 +27,7 @@ fn kill_app(namespace: &Namespace) {
 }
 
 fn delete_pods(namespace: &Namespace) {
-    namespace.kubectl(&["delete", "pods", "-l", "app=app", "--wait"]);
+    namespace.kubectl(&["delete", "pods", "-l", "app=app", "--timeout=180s"]);
 }
 
 fn kill_sidecar_again_and_again(namespace: &Namespace, shipper: &str) {
@@ -141,7 +141,7 @@ fn run(case: &Case, shipper: &str) -> Account {
         "strategy": {"type": "Recreate"}, "selector": {"matchLabels": {"app": "app"}}, "template": template}});
     let more: Value = serde_json::from_str(case.log).expect("JSON");
     apply(&namespace, &sidecar(shipper, &url, &json!({"name": "app"}), &more, case.durable), &deployment);
-    namespace.kubectl(&["rollout", "status", "deployment/app", "--timeout=120s"]);
+    namespace.kubectl(&["rollout", "status", "deployment/app", "--timeout=180s"]);
     until_written(&namespace, LINES / 3);
     (case.fault)(&namespace, shipper);
     eventually("the application again", || in_app(&namespace, "echo up").contains("up").then_some(()));

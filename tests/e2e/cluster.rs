@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Command,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -14,20 +14,12 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::process;
+
 /// Runs `kubectl`; the error is what it says on standard error.
 pub fn try_kubectl(arguments: &[&str], stdin: &str) -> Result<String, String> {
-    let mut child = Command::new("kubectl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+    let output = process::run(Command::new("kubectl").args(arguments), stdin.as_bytes())
         .expect("kubectl is in PATH: run the suite with `make test`");
-    let input = child.stdin.take().expect("piped");
-    let bytes = stdin.to_owned();
-    let writer = thread::spawn(move || drop({ input }.write_all(bytes.as_bytes())));
-    let output = child.wait_with_output().expect("kubectl ends");
-    writer.join().expect("written");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -39,23 +31,16 @@ pub fn kubectl(arguments: &[&str], stdin: &str) -> String {
 
 /// Runs `logsidecar`, which has to succeed.
 pub fn logsidecar(arguments: &[&str], stdin: &str) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_logsidecar"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the executable starts");
-    let mut input = child.stdin.take().expect("piped");
-    input.write_all(stdin.as_bytes()).expect("written");
-    drop(input);
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "logsidecar {}", arguments.join(" "));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logsidecar"));
+    let output = process::run(command.args(arguments), stdin.as_bytes()).expect("the executable starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "logsidecar {}: {said}", arguments.join(" "));
     String::from_utf8(output.stdout).expect("text")
 }
 
 /// Waits until `look` finds something. The cluster decides how long that takes; the limit is for when it never does.
 pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    within(Duration::from_secs(120), what, look)
+    within(Duration::from_secs(180), what, look)
 }
 
 /// The same for what takes longer.
@@ -73,7 +58,7 @@ pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T
 /// What the script that makes clusters prints, or says where it cannot do that.
 pub fn script(command: &str) -> Result<String, String> {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/cluster");
-    let output = Command::new(script).arg(command).output().expect("the script runs");
+    let output = process::run(Command::new(script).arg(command), b"").expect("the script runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -147,7 +132,7 @@ impl Namespace {
     }
 
     pub fn wait(&self, object: &str, condition: &str) {
-        self.kubectl(&["wait", object, &format!("--for={condition}"), "--timeout=120s"]);
+        self.kubectl(&["wait", object, &format!("--for={condition}"), "--timeout=180s"]);
     }
 
     /// Waits until a LogSidecar has seen its current spec through.

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     blocks::blocks,
     cluster::{left_out, try_kubectl},
+    process,
 };
 
 /// The shell blocks of a page, after a text of it if one is given.
@@ -28,7 +29,7 @@ pub fn paste(script: &str, kubeconfig: Option<&Path>) -> String {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("PATH", format!("{own}:{path}"));
     command.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
-    let output = command.output().expect("bash");
+    let output = process::run(&mut command, b"").expect("bash");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     printed

@@ -36,7 +36,7 @@ fn as_injected(case: &str, namespace: &Namespace) -> Value {
 }
 
 fn ready(namespace: &Namespace, deployment: &str) {
-    namespace.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), "--timeout=120s"]);
+    namespace.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), "--timeout=180s"]);
 }
 
 /// The logs of one container of a pod of the current template.

@@ -103,7 +103,7 @@ fn a_manifest_that_holds_the_sidecar_is_kept_and_not_rolled_out_again() {
     namespace.wait_ready("app-logs");
     assert_eq!((namespace.template("app"), namespace.rollouts("app")), (template.clone(), 1));
     // Git holds the sidecar and would only bring it back.
-    namespace.kubectl(&["delete", "logsidecar/app-logs", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/app-logs", "--timeout=180s"]);
     assert_eq!((namespace.template("app"), namespace.rollouts("app")), (template, 1));
 }
 

@@ -77,7 +77,7 @@ fn lines_arrive_in_kafka() {
             "hostNetwork": true, "terminationGracePeriodSeconds": 5,
             "containers": [{"name": "app", "image": "busybox:1.36", "command": ["sh", "-c", script]}]}}}});
     apply(&namespace, &sidecar, &deployment);
-    namespace.kubectl(&["rollout", "status", "deployment/app", "--timeout=120s"]);
+    namespace.kubectl(&["rollout", "status", "deployment/app", "--timeout=180s"]);
     let mut missing: std::collections::BTreeSet<String> = (1..=1000).map(|number| format!("line-{number}-end")).collect();
     while !missing.is_empty() {
         let message = next().unwrap_or_else(|why| panic!("{} lines are missing: {why}", missing.len()));

@@ -65,7 +65,7 @@ fn comes_and_goes(kind: &str, spec: &Value) -> Namespace {
     );
     namespace.wait_ready("ship");
     assert_eq!(template(&namespace, kind, "web")["spec"]["initContainers"][0]["args"], json!(["/logs/*.txt"]));
-    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=180s"]);
     assert_eq!(template(&namespace, kind, "web"), before);
     namespace
 }

@@ -75,7 +75,7 @@ fn one_write_and_one_rollout_and_then_nothing() {
     namespace.kubectl(&["annotate", "logsidecar/ship", "owner=me"]);
     fence(&namespace, 1);
     kubectl(&["-n", "logsidecar-system", "rollout", "restart", "deployment/logsidecar"], "");
-    kubectl(&["-n", "logsidecar-system", "rollout", "status", "deployment/logsidecar", "--timeout=120s"], "");
+    kubectl(&["-n", "logsidecar-system", "rollout", "status", "deployment/logsidecar", "--timeout=180s"], "");
     fence(&namespace, 2);
     if let Some(writes) = namespace.answered(200) {
         // One for `web` and one for each fence.
@@ -118,7 +118,7 @@ fn each_change_is_one_rollout_and_the_rest_stays_the_users() {
     eventually("no match", || (namespace.template("web") == before).then_some(()));
     namespace.kubectl(&["label", "deployment/web", "ship=yes"]);
     eventually("a match", || (namespace.template("web") == injected).then_some(()));
-    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=180s"]);
     assert_eq!(namespace.template("web"), before);
     let annotations = &namespace.json(&["get", "deployment", "web"])["metadata"]["annotations"];
     assert_eq!(annotations.get("logsidecar.dev/injected"), None);
@@ -141,7 +141,7 @@ fn suspending_freezes_what_is_there() {
     fence(&namespace, 1);
     assert_eq!((namespace.template("web"), namespace.rollouts("web")), (injected, 2));
     // Deletion overrides it.
-    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=180s"]);
     becomes(&namespace, "web", &json!([["app"], [], []]));
 }
 
@@ -197,13 +197,13 @@ fn two_on_one_workload_come_and_go_alone() {
     let only_one = namespace.template("web");
     namespace.apply(&sidecar("two", &json!({"name": "web"}), "/l", "busybox:1.37.0").to_string());
     becomes(&namespace, "web", &json!([["app", "one", "two"], ["logs-app-l"], ["/l"]]));
-    namespace.kubectl(&["delete", "logsidecar/two", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/two", "--timeout=180s"]);
     assert_eq!(namespace.template("web"), only_one);
     namespace.apply(&sidecar("two", &json!({"name": "web"}), "/l", "busybox:1.37.0").to_string());
     becomes(&namespace, "web", &json!([["app", "one", "two"], ["logs-app-l"], ["/l"]]));
-    namespace.kubectl(&["delete", "logsidecar/one", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/one", "--timeout=180s"]);
     assert_eq!(shape(&namespace, "web"), json!([["app", "two"], ["logs-app-l"], ["/l"]]));
-    namespace.kubectl(&["delete", "logsidecar/two", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/two", "--timeout=180s"]);
     assert_eq!(namespace.template("web"), before);
 }
 
@@ -217,6 +217,6 @@ fn an_orphaned_sidecar_stays() {
     namespace.apply(&object.to_string());
     namespace.wait_ready("ship");
     let injected = namespace.template("web");
-    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=180s"]);
     assert_eq!((namespace.template("web"), namespace.rollouts("web")), (injected, 2));
 }

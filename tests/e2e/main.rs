@@ -20,6 +20,8 @@ mod lines;
 mod matching;
 mod metrics;
 mod pressure;
+#[path = "../process.rs"]
+mod process;
 mod rollout;
 #[path = "../rules.rs"]
 mod rules;

@@ -105,7 +105,7 @@ fn a_copy_of_a_workload_is_left_alone_and_holds_nothing_up() {
     namespace.apply(&live.replace("\"web\"", "\"copy\""));
     let copied = namespace.template("copy");
     assert_eq!(copied["spec"]["containers"][1]["name"], "ship");
-    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=180s"]);
     assert_eq!(namespace.template("web")["spec"]["containers"].as_array().map(Vec::len), Some(1));
     assert_eq!(namespace.template("copy"), copied);
 }
@@ -126,7 +126,7 @@ fn a_workload_made_anew_from_its_own_yaml_is_cleaned_like_any_other() {
         let ledger = object["metadata"]["annotations"]["logsidecar.dev/injected"].as_str()?.to_owned();
         ledger.contains(&uid(&object)).then_some(())
     });
-    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=180s"]);
     assert_eq!(namespace.template("web"), before);
 }
 
@@ -143,7 +143,7 @@ fn one_that_is_refused_holds_no_other_up() {
     namespace.apply(&bad.to_string());
     eventually("the refusal", || (reason(&namespace, "bad", "False") == "Rejected").then_some(()));
     namespace.wait_ready("ship");
-    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=180s"]);
     assert_eq!(namespace.template("web"), before);
 }
 
@@ -152,7 +152,7 @@ fn a_kind_that_cannot_change_is_for_files() {
     let namespace = Namespace::new("kind");
     sidecar(&namespace, "ship", &json!({"kind": "Pod", "name": "web"}));
     assert_eq!(reason(&namespace, "ship", "False"), "KindNotSupported");
-    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecar/ship", "--timeout=180s"]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_destination_that_is_down_costs_no_more_than_stated() {
         ship["spec"]["sidecar"][shipper]["bufferSize"] = format!("{BUFFER}Mi").into();
         let peak = without_loki(&namespace, || {
             apply(&namespace, &ship, &deployment);
-            namespace.kubectl(&["rollout", "status", "deployment/app", "--timeout=120s"]);
+            namespace.kubectl(&["rollout", "status", "deployment/app", "--timeout=180s"]);
             let mut peak = Peak::default();
             let mut written = None::<Instant>;
             within(Duration::from_secs(300), "half a minute after the last line", || {

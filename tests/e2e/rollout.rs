@@ -177,7 +177,7 @@ fn thirty_deployments_five_at_a_time() {
         kill_the_controller();
     }
     // On a small machine a pod takes a few seconds to start.
-    within(Duration::from_secs(400), "all to have it", || {
+    within(Duration::from_secs(600), "all to have it", || {
         let status = namespace.json(&["get", "logsidecar", "ship"])["status"].clone();
         (status["injected"].as_u64()? >= COUNT as u64 && status["matched"] == status["injected"]).then_some(())
     });
@@ -226,6 +226,25 @@ impl<'a> Client<'a> {
         Self { namespace, start: Instant::now() }
     }
 
+    /// Waits until every Service has answered so many requests from now on.
+    fn goes_on(&self, answers: usize) {
+        let count = || -> Vec<usize> {
+            let told = self.namespace.kubectl(&[
+                "exec",
+                "client",
+                "--",
+                "sh",
+                "-c",
+                "for s in $SERVICES; do cat /tmp/${s%=*} 2> /dev/null | wc -l; done",
+            ]);
+            told.lines().map(|line| line.trim().parse().expect("a number")).collect()
+        };
+        let before = count();
+        eventually("answers of every Service", || {
+            count().iter().zip(&before).all(|(now, before)| *now >= before + answers).then_some(())
+        });
+    }
+
     /// Good and bad answers of each Service, and how many a second there were in all.
     fn stop(self) -> (BTreeMap<String, (u64, u64)>, f64) {
         let seconds = self.start.elapsed().as_secs_f64();
@@ -254,6 +273,7 @@ fn a_bad_sidecar(case: &str, command: &str, rollout: &Value) {
     let templates = || names(COUNT).iter().map(|name| namespace.template(name)).collect::<Vec<_>>();
     let before = templates();
     let client = Client::of(&namespace, &names(COUNT));
+    client.goes_on(10);
     namespace.apply(&sidecar(command, rollout));
     eventually("the canary", || (namespace.template("web-00") != before[0]).then_some(()));
     kill_the_controller();
@@ -265,14 +285,15 @@ fn a_bad_sidecar(case: &str, command: &str, rollout: &Value) {
     assert!(message.starts_with("halted at Deployment web-00: container ship in pod web-00-"), "{message}");
     if rollout["onFailure"] == "Rollback" {
         eventually("the canary to be as before", || (templates() == before).then_some(()));
-        namespace.kubectl(&["rollout", "status", "deployment/web-00", "--timeout=120s"]);
+        namespace.kubectl(&["rollout", "status", "deployment/web-00", "--timeout=180s"]);
     } else {
         let now = templates();
         assert_eq!((now[0] != before[0], &now[1..]), (true, &before[1..]));
     }
+    // Requests were made before, and are still made after: how many is a matter of the machine.
+    client.goes_on(10);
     let (answers, rate) = client.stop();
     tell(&format!("{case}: {rate:.0} requests/s; good and bad answers: {answers:?}"));
-    assert!(rate >= 50.0, "only {rate} requests a second");
     for name in &names(COUNT)[1..] {
         assert!(matches!(answers[name], (good, 0) if good > 0), "{name}: {answers:?}");
     }

@@ -21,9 +21,9 @@ pub fn injected(case: &str) -> (Namespace, Value) {
 
 fn controller(replicas: &str) {
     kubectl(&["-n", "logsidecar-system", "scale", "deployment/logsidecar", &format!("--replicas={replicas}")], "");
-    kubectl(&["-n", "logsidecar-system", "rollout", "status", "deployment/logsidecar", "--timeout=120s"], "");
+    kubectl(&["-n", "logsidecar-system", "rollout", "status", "deployment/logsidecar", "--timeout=180s"], "");
     if replicas == "0" {
-        kubectl(&["-n", "logsidecar-system", "wait", "pods", "--all", "--for=delete", "--timeout=60s"], "");
+        kubectl(&["-n", "logsidecar-system", "wait", "pods", "--all", "--for=delete", "--timeout=180s"], "");
     }
 }
 
@@ -48,7 +48,7 @@ fn uninstall_in_the_right_order_and_in_the_wrong_one() {
 
     // Right: the LogSidecars first. Everything is clean, and nothing hangs.
     let (namespace, before) = injected("uninstall");
-    namespace.kubectl(&["delete", "logsidecars", "--all", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "logsidecars", "--all", "--timeout=180s"]);
     assert_eq!(namespace.template("web"), before);
 
     // Wrong: the controller first. The LogSidecar waits for somebody to release its workloads …

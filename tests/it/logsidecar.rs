@@ -1,9 +1,8 @@
 //! Runs the real executable.
 
-use std::{
-    io::Write,
-    process::{Command, Output, Stdio},
-};
+use std::process::{Command, Output};
+
+use crate::process;
 
 /// What a run gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,19 +24,14 @@ impl From<Output> for Run {
 
 /// Runs `logsidecar` with these arguments and that standard input, in the root of the repository.
 pub fn run(arguments: &[&str], stdin: &[u8]) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_logsidecar"))
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the executable starts");
-    let mut input = child.stdin.take().expect("piped");
-    // A program that refuses its input early closes it.
-    let bytes = stdin.to_owned();
-    let writer = std::thread::spawn(move || drop(input.write_all(&bytes)));
-    let output = child.wait_with_output().expect("the executable ends");
-    writer.join().expect("written");
-    output.into()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logsidecar"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    process::run(&mut command, stdin).expect("the executable starts").into()
+}
+
+#[test]
+#[should_panic(expected = "killed, as it had not ended after 0 s: \"sh\"")]
+fn program_that_hangs_is_killed_with_what_it_started_and_named() {
+    let mut command = Command::new("sh");
+    drop(process::run_within(std::time::Duration::from_millis(100), command.args(["-c", "sleep 3600; true"]), b""));
 }

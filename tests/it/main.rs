@@ -16,6 +16,8 @@ mod monitoring;
 mod pairs;
 mod policy;
 mod policy_command;
+#[path = "../process.rs"]
+mod process;
 mod reference;
 #[path = "../rules.rs"]
 mod rules;

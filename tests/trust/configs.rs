@@ -1,11 +1,14 @@
 //! The ConfigMaps of shippers: there before anything refers to them, one for each content, kept for whoever may go back to them,
 //! and gone when nobody can.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{kubernetes::eventually, stage::Stage};
+use crate::{
+    kubernetes::{eventually, within},
+    stage::Stage,
+};
 
 /// A LogSidecar whose config says so much about its buffer.
 fn ship(shipper: &Value) -> String {
@@ -78,12 +81,10 @@ fn another_config_rolls_once_the_same_never_and_an_undone_rollout_finds_its_own(
     // Whose LogSidecar is gone is taken out again, and when nobody can go back any more, the configs go, too.
     controller.start();
     eventually("the orphan to be taken out", || (stage.template() == plain).then_some(()));
-    stage.run("kubectl delete replicasets --all --cascade=orphan --wait && kubectl delete pods --all --force --wait=false");
-    let start = std::time::Instant::now();
-    while !configs(&stage).is_empty() {
-        assert!(start.elapsed().as_secs() < 150, "{:?}", configs(&stage));
-        std::thread::sleep(std::time::Duration::from_secs(1));
-    }
+    stage.run(
+        "kubectl delete replicasets --all --cascade=orphan --timeout=180s && kubectl delete pods --all --force --wait=false",
+    );
+    within(Duration::from_secs(300), "the configs to go", || configs(&stage).is_empty().then_some(()));
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn a_custom_resource_is_injected_changed_and_taken_out() {
     stage.inject(crate::stage::SIDECAR);
     stage.uninject();
     kubectl(&["apply", "-f", "-"], &crd());
-    kubectl(&["wait", "crd/rollouts.argoproj.io", "--for=condition=Established", "--timeout=60s"], "");
+    kubectl(&["wait", "crd/rollouts.argoproj.io", "--for=condition=Established", "--timeout=180s"], "");
     let rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"}, "spec": {
         "replicas": 1, "strategy": {"canary": {}}, "selector": {"matchLabels": {"app": "web"}},
         "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}}}});

@@ -21,6 +21,8 @@ mod kubelet;
 mod kubernetes;
 mod oracle;
 mod policies;
+#[path = "../process.rs"]
+mod process;
 mod proxy;
 mod stage;
 mod witness;

@@ -40,7 +40,7 @@ pub struct Action {
 }
 
 /// Waits for Kubernetes' own controller, which writes into the object, too, and keeps the history.
-const AT_REST: &str = "kubectl rollout status deployment/web --timeout=60s";
+const AT_REST: &str = "kubectl rollout status deployment/web --timeout=180s";
 const APPLY: &str = "kubectl apply -f web.yaml";
 const APPLY_SERVER_SIDE: &str = "kubectl apply --server-side -f web.yaml";
 const HELM: &str = "mkdir -p chart/templates
@@ -102,7 +102,7 @@ pub const ACTIONS: &[Action] = &[
         "lets an autoscaler scale",
         APPLY,
         "kubectl scale deployment/web --replicas=1; kubectl autoscale deployment web --min=2 --max=3 --cpu=80%
-    kubectl wait deployment/web --for=jsonpath='{.spec.replicas}'=2 --timeout=60s",
+    kubectl wait deployment/web --for=jsonpath='{.spec.replicas}'=2 --timeout=180s",
     ),
     harmless(
         "pauses, sets an image, resumes",
@@ -117,7 +117,7 @@ pub const ACTIONS: &[Action] = &[
     harmless(
         "undoes a rollout of his own",
         APPLY,
-        "kubectl set image deployment/web app=busybox:1.37.0; kubectl rollout status deployment/web; kubectl rollout undo deployment/web",
+        "kubectl set image deployment/web app=busybox:1.37.0; kubectl rollout status deployment/web --timeout=180s; kubectl rollout undo deployment/web",
     ),
     on_ours(repaired("goes back to before the sidecar", APPLY, "kubectl rollout undo deployment/web --to-revision=1")),
     Action {
@@ -209,7 +209,7 @@ pub const ACTIONS: &[Action] = &[
     Action {
         refused: Some((
             "may not specify more than 1 volume type",
-            "kubectl label deployment/web logsidecar.dev/inject=false; kubectl wait deployment/web --for=jsonpath='{.spec.template.spec.volumes[*].name}'=data; kubectl apply --server-side -f web.yaml",
+            "kubectl label deployment/web logsidecar.dev/inject=false; kubectl wait deployment/web --for=jsonpath='{.spec.template.spec.volumes[*].name}'=data --timeout=180s; kubectl apply --server-side -f web.yaml",
         )),
         alone: Some(
             "kubectl label deployment/web logsidecar.dev/inject=false; sed -i 's/^      volumes:/&\\n      - {name: logs-app-var-log-app, configMap: {name: his}}/' web.yaml; kubectl apply --server-side -f web.yaml",

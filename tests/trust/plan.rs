@@ -46,12 +46,9 @@ impl Stage {
 
     /// The same with another kubeconfig of the folder.
     pub fn ask_as(&self, kubeconfig: &str, arguments: &[&str]) -> Answer {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_logsidecar"))
-            .args(arguments)
-            .current_dir(self.folder())
-            .env("KUBECONFIG", self.folder().join(kubeconfig))
-            .output()
-            .expect("the executable starts");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_logsidecar"));
+        command.args(arguments).current_dir(self.folder()).env("KUBECONFIG", self.folder().join(kubeconfig));
+        let output = crate::process::run(&mut command, b"").expect("the executable starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Answer { stdout: text(&output.stdout), stderr: text(&output.stderr), code: output.status.code() }
     }
@@ -76,7 +73,7 @@ impl Stage {
     fn becomes(&self, kind: Kind, name: &str, template: &str) {
         let mut last = String::new();
         let start = std::time::Instant::now();
-        while start.elapsed().as_secs() < 60 {
+        while start.elapsed().as_secs() < 180 {
             last = self.bytes(kind, name);
             if last == template {
                 return;

@@ -1,9 +1,6 @@
 //! Policies of LogSidecars, and what is created under them.
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
+use std::process::Command;
 
 use logsidecar::{
     api::LEDGER_ANNOTATION,
@@ -14,20 +11,14 @@ use serde_json::{Value, json};
 
 use crate::{
     kubernetes::{eventually, kubectl, try_kubectl},
+    process,
     stage::Stage,
 };
 
 /// Runs `logsidecar`, which has to succeed, and has much to say about what a policy leaves alone.
 pub fn logsidecar(arguments: &[&str], stdin: &str) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_logsidecar"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the executable starts");
-    child.stdin.take().expect("piped").write_all(stdin.as_bytes()).expect("written");
-    let output = child.wait_with_output().expect("it ends");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logsidecar"));
+    let output = process::run(command.args(arguments), stdin.as_bytes()).expect("the executable starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("no cluster answers"), "logsidecar {}: {said}", arguments.join(" "));
     String::from_utf8(output.stdout).expect("text")

@@ -109,7 +109,7 @@ fn a_logsidecar_that_goes_while_the_controller_is_away_takes_with_it_what_its_po
     stage.run("kubectl apply -f web.yaml; kubectl delete logsidecar ship --wait=false");
     assert_ne!(stage.template(), plain);
     controller.start();
-    stage.namespace.kubectl(&["wait", "logsidecar/ship", "--for=delete", "--timeout=60s"]);
+    stage.namespace.kubectl(&["wait", "logsidecar/ship", "--for=delete", "--timeout=180s"]);
     assert_eq!(stage.template(), plain);
     assert_eq!(ledger(&stage.namespace.json(&["get", "deployment", "web"])), None);
 }

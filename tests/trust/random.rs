@@ -377,7 +377,7 @@ impl Run<'_> {
             Action::Sidecar(number, Some(variant)) => self.stage.namespace.apply(&sidecar(*number, *variant)),
             Action::Sidecar(number, None) => {
                 let name = SIDECARS[usize::from(*number)];
-                self.stage.namespace.kubectl(&["delete", "logsidecar", name, "--ignore-not-found", "--timeout=60s"]);
+                self.stage.namespace.kubectl(&["delete", "logsidecar", name, "--ignore-not-found", "--timeout=180s"]);
             }
             Action::Crash => {
                 self.controller.proxy.kill();

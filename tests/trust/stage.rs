@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{
     controller::Controller,
     kubernetes::{Namespace, eventually, kubectl},
-    oracle,
+    oracle, process,
     proxy::runtime,
     witness::Witness,
 };
@@ -57,13 +57,13 @@ impl Stage {
     /// Runs a script in a shell in which `kubectl` and `helm` mean this namespace and `web.yaml` is the workload; the error is
     /// what it says.
     pub fn shell(&self, script: &str) -> Result<String, String> {
-        let output = Command::new("bash")
+        let mut command = Command::new("bash");
+        command
             .args(["-euo", "pipefail", "-c", script])
             .current_dir(self.folder.path())
             .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
-            .env("NAMESPACE", &self.namespace.name)
-            .output()
-            .expect("bash");
+            .env("NAMESPACE", &self.namespace.name);
+        let output = process::run(&mut command, b"").expect("bash");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stdout) + &text(&output.stderr)) }
     }
@@ -105,7 +105,7 @@ impl Stage {
             let before = std::mem::replace(&mut why, oracle::wrong(&admin(), &self.namespace.name));
             match &why {
                 None => return,
-                Some(why) if start.elapsed().as_secs() > 60 => panic!("not after a minute: {why} (before: {before:?})"),
+                Some(why) if start.elapsed().as_secs() > 180 => panic!("not after three minutes: {why} (before: {before:?})"),
                 Some(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
             }
         }

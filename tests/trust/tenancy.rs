@@ -80,7 +80,7 @@ fn who_may_not_patch_a_workload_cannot_have_it_patched() {
     let controller = stage.controller();
     controller.start();
     stage.converges();
-    stage.run("kubectl --as=mallory delete logsidecar ship --timeout=60s");
+    stage.run("kubectl --as=mallory delete logsidecar ship --timeout=180s");
     assert_eq!(stage.templates(), 3);
 }
 
@@ -91,7 +91,7 @@ fn a_namespace_can_be_deleted_with_everything_in_it_and_made_anew() {
     controller.start();
     stage.inject(SIDECAR);
     stage.run(
-        "kubectl delete namespace $NAMESPACE --timeout=60s; kubectl create namespace $NAMESPACE; kubectl apply -f web.yaml",
+        "kubectl delete namespace $NAMESPACE --timeout=180s; kubectl create namespace $NAMESPACE; kubectl apply -f web.yaml",
     );
     let before = stage.template();
     stage.inject(SIDECAR);

@@ -211,7 +211,7 @@ fn become_so(stage: &Stage, workloads: &[(Kind, Value)], templates: &[String]) {
         let live = as_they_are(stage, workloads);
         let Some(at) = live.iter().zip(templates).position(|(live, planned)| live != planned) else { return };
         let (name, planned, live) = (&workloads[at].1["metadata"]["name"], &templates[at], &live[at]);
-        assert!(start.elapsed().as_secs() < 90, "{name} does not become as planned:\n{planned}\nbut\n{live}");
+        assert!(start.elapsed().as_secs() < 300, "{name} does not become as planned:\n{planned}\nbut\n{live}");
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
 }
