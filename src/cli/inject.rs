@@ -223,7 +223,7 @@ impl Place {
 }
 
 /// All documents in their order: those that did not change as they were written, comments and all.
-fn output(input: &mut Input, changed: &Changed, configs: &Configs, left_out: &[Place]) -> String {
+fn output(input: &mut Input, changed: &Changed, configs: &Configs, removed: &[Place]) -> String {
     let mut out = String::new();
     for (index, document) in input.documents.iter_mut().enumerate() {
         for config in configs.before(index) {
@@ -231,9 +231,9 @@ fn output(input: &mut Input, changed: &Changed, configs: &Configs, left_out: &[P
             out.push_str(if out.is_empty() { "" } else { "---\n" });
             out.push_str(&manifest::write(config));
         }
-        let gone: Vec<&str> =
-            left_out.iter().filter(|place| place.document == index).map(|place| place.pointer.as_str()).collect();
-        if gone.contains(&"") {
+        let removed = removed.iter().filter(|place| place.document == index);
+        let removed: BTreeSet<&str> = removed.map(|place| place.pointer.as_str()).collect();
+        if removed.contains("") {
             continue;
         }
         if !out.is_empty() {
@@ -241,22 +241,28 @@ fn output(input: &mut Input, changed: &Changed, configs: &Configs, left_out: &[P
             // Directives belong before the marker of their document.
             out.push_str(if document.text.starts_with('%') { "...\n" } else { "---\n" });
         }
-        if gone.is_empty() && !changed.0.iter().any(|(place, _)| place.document == index) {
+        if removed.is_empty() && !changed.0.iter().any(|(place, _)| place.document == index) {
             out.push_str(&document.text);
             continue;
         }
-        for pointer in gone.iter().rev() {
-            remove_item(&mut document.value, pointer);
-        }
+        remove_items(&mut document.value, "", &removed);
         out.push_str(&manifest::write(&document.value));
     }
     out
 }
 
-fn remove_item(document: &mut Value, pointer: &str) {
-    let Some((list, index)) = pointer.rsplit_once('/') else { return };
-    let list = document.pointer_mut(list).and_then(Value::as_array_mut);
-    if let (Some(list), Ok(index)) = (list, index.parse::<usize>()) {
-        list.remove(index);
-    }
+/// Removes items from a `List` and the lists in it, each named by its JSON pointer in the document as it was read. One pass, so
+/// no removal shifts the items that later pointers name.
+fn remove_items(list: &mut Value, at: &str, removed: &BTreeSet<&str>) {
+    let Some(items) = list.get_mut("items").and_then(Value::as_array_mut).filter(|_| !removed.is_empty()) else { return };
+    let mut index = 0;
+    items.retain_mut(|item| {
+        let pointer = format!("{at}/items/{index}");
+        index += 1;
+        if removed.contains(pointer.as_str()) {
+            return false;
+        }
+        remove_items(item, &pointer, removed);
+        true
+    });
 }

@@ -11,6 +11,7 @@ mod contract;
 mod docs;
 mod golden;
 mod layers;
+mod lists;
 mod logsidecar;
 mod monitoring;
 mod pairs;
