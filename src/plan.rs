@@ -3,6 +3,7 @@
 //! [`plan`] is the one function that decides what is in a template, for the controller and for the command line alike. It
 //! and everything below it is pure: no client, no clock, no I/O, no logging (a test over the sources holds it to that).
 //!
+//! * `resolved`: a spec with everything that follows from it; [`target`]: which workloads it is for
 //! * [`claim`]: which LogSidecars want what of a workload
 //! * `admitted`: what a policy of the API server has put in
 //! * `held`, `draft`: what a claim has in the template already; claims settled one after the other
@@ -19,9 +20,11 @@ pub mod object;
 pub mod patch;
 mod port;
 mod refusal;
+mod resolved;
 mod shipping;
 mod sidecar;
 mod strip;
+pub mod target;
 mod user;
 mod volume;
 
@@ -35,13 +38,15 @@ pub use self::{
     config::ConfigMap,
     held::recover,
     refusal::{Refusal, Warning},
-    sidecar::{RENDERER, Setting},
+    resolved::ResolvedSpec,
+    sidecar::RENDERER,
 };
 use self::{draft::Draft, held::Held, strip::strip};
 use crate::{
-    api::{LogSidecarSpec, Reason},
+    api::Reason,
     workload::{
         key::Key,
+        kind::Kind,
         ledger::{Before, Entry, Ledger},
         owned::Owned,
     },
@@ -60,8 +65,8 @@ pub struct Subject<'a> {
     pub owned: &'a Owned,
     /// How its pods do as it is.
     pub before: Before,
-    /// The surroundings.
-    pub setting: Setting<'a>,
+    /// Its kind.
+    pub kind: Kind,
 }
 
 /// What is put into a template, in the order in which it has to be put.
@@ -172,13 +177,9 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     draft.finish(claims.len(), held)
 }
 
-/// What the `LogSidecar` of that name puts into a pod that has nothing of it yet, and what whoever does that should know.
-pub fn contribution(
-    pod: &Value,
-    sidecar: (&str, &LogSidecarSpec),
-    setting: Setting<'_>,
-) -> Result<(Items, Vec<Warning>), Refusal> {
-    let sidecar::Contribution { items, uses: _, warnings } = sidecar::items(pod, sidecar, &[], setting, |_| false)?;
+/// Returns what a `LogSidecar` puts into a pod that has nothing of it yet, with warnings.
+pub fn contribution(pod: &Value, spec: &ResolvedSpec, kind: Kind) -> Result<(Items, Vec<Warning>), Refusal> {
+    let sidecar::Contribution { items, uses: _, warnings } = sidecar::items(pod, spec, &[], kind, |_| false)?;
     Ok((items, warnings))
 }
 

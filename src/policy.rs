@@ -16,8 +16,7 @@ use serde_json::{Value, json};
 
 use self::{conditions::Subject, place::Place, sketch::Sketch};
 use crate::{
-    api::LogSidecarSpec,
-    plan::{Refusal, Setting, Warning},
+    plan::{Refusal, ResolvedSpec, Warning},
     shipper::Images,
     workload::kind::Kind,
 };
@@ -47,12 +46,10 @@ impl Version {
 pub struct Source<'a> {
     /// Its namespace.
     pub namespace: &'a str,
-    /// Its name.
-    pub name: &'a str,
     /// The kind that its target means.
     pub kind: Kind,
     /// Its spec.
-    pub spec: &'a LogSidecarSpec,
+    pub spec: &'a ResolvedSpec,
     /// The shippers' images; those of the controller, or it does not know its sidecars again.
     pub images: &'a Images,
 }
@@ -94,9 +91,9 @@ pub enum Error {
 /// # Guarantees
 /// An object that the policy mutates gets the very template that `inject` gives it, and one more entry in its ledger.
 pub fn policy(source: Source<'_>, version: Version) -> Result<Policy, Error> {
-    let Source { namespace, name, kind, spec, images } = source;
-    let setting = Setting { kind, images, native_sidecars: true };
-    let (place, sketch) = (Place::of(kind), Sketch::new(name, spec, setting)?);
+    let Source { namespace, kind, spec: resolved, images } = source;
+    let (name, spec) = (resolved.name(), resolved.spec());
+    let (place, sketch) = (Place::of(kind), Sketch::new(resolved, kind, images)?);
     let subject = Subject { name, kind, spec, place: &place, sketch: &sketch };
     let conditions = subject.conditions();
     let left: Vec<String> = conditions.iter().filter_map(|condition| condition.left.clone()).collect();
@@ -144,9 +141,14 @@ fn rule(kind: Kind) -> Value {
 }
 
 /// What whoever finds the policy in his cluster should know.
-fn description(Source { namespace, name, kind, spec, images: _ }: Source<'_>, left: &[String]) -> String {
-    let which =
-        spec.target.name.as_ref().map_or_else(|| format!("every {kind} of its selector"), |name| format!("{kind} {name}"));
+fn description(Source { namespace, kind, spec, images: _ }: Source<'_>, left: &[String]) -> String {
+    let name = spec.name();
+    let which = spec
+        .spec()
+        .target
+        .name
+        .as_ref()
+        .map_or_else(|| format!("every {kind} of its selector"), |name| format!("{kind} {name}"));
     let mut text = format!(
         "Made by `logsidecar policy` of LogSidecar {namespace}/{name}: print it anew when that changes.\nPuts the sidecar into {which} when it is created.\nfailurePolicy: Ignore, so that a {kind} is never refused because of its logs: it is created without the sidecar.\n"
     );

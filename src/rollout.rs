@@ -18,22 +18,3 @@ pub mod scheduler;
 pub mod settings;
 pub mod verdict;
 
-use serde_json::json;
-
-use crate::{
-    api::LogSidecarSpec,
-    shipper::{Images, Shipper},
-    workload::normal::fingerprint,
-};
-
-/// A hash of everything in a spec and in the program's configuration that decides what is put into templates. What else a spec
-/// says (who is meant, how many at a time) makes no new revision.
-#[must_use]
-pub fn revision(spec: &LogSidecarSpec, images: &Images) -> String {
-    // Only the image that is used: a new default for one shipper is nothing to the users of another.
-    let image = Shipper::of(spec).map(|shipper| shipper.image(spec, images));
-    let mut decisive = vec![json!(spec.logs), json!(spec.sidecar), json!(image)];
-    // Those without any keep the revision that they had before there were outputs.
-    decisive.extend((!spec.outputs.is_empty()).then(|| json!(spec.outputs)));
-    fingerprint(&decisive.into())
-}

@@ -100,7 +100,6 @@ pub(crate) const fn class(reason: Reason) -> Class {
         | Reason::ConfigInvalid
         | Reason::Blocked
         | Reason::ManagedByController
-        | Reason::ServerTooOld
         | Reason::LedgerUnreadable
         | Reason::LedgerTooLarge
         | Reason::ForeignLedger

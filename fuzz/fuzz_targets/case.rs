@@ -3,7 +3,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use logsidecar::{
     api::{LEDGER_ANNOTATION, Log, LogSidecarSpec, Placement, Reason},
-    plan::{Evidence, Stance, object::ledger_text},
+    plan::{Evidence, ResolvedSpec, Stance, object::ledger_text},
     workload::{key::Key, kind::Kind, ledger::Ledger, normal::digest},
 };
 use serde_json::{Map, Value, json};
@@ -67,7 +67,6 @@ pub struct Round {
     pub wishes: Vec<Wish>,
     /// Whether the entries of LogSidecars that are gone are taken out.
     pub sweep: bool,
-    pub old_server: bool,
 }
 
 impl Round {
@@ -591,7 +590,7 @@ impl Wish {
         serde_json::from_value(spec).expect("a spec")
     }
 
-    pub fn stance<'a>(&self, spec: &'a LogSidecarSpec) -> Stance<'a> {
+    pub fn stance<'a>(&self, spec: &'a ResolvedSpec) -> Stance<'a> {
         match self.stance.0 % 8 {
             0 => Stance::Keep(Reason::Suspended),
             1 => Stance::Remove(Evidence::Unmatched),

@@ -70,7 +70,8 @@ fn is_known(before: &Value, injected: &Value) -> bool {
     let ledger = ledger_text(injected).map(|text| Ledger::parse(text).expect("inject wrote or read it"));
     let entries = ledger.iter().flat_map(|ledger| &ledger.sidecars);
     let annotations = before.pointer("/metadata/annotations").and_then(Value::as_object);
-    annotations.is_some_and(|annotations| annotations.contains_key(LEDGER_ANNOTATION)) || entries.flat_map(|entry| entry.items.keys()).any(|key| key.get(template).is_some())
+    annotations.is_some_and(|annotations| annotations.contains_key(LEDGER_ANNOTATION))
+        || entries.flat_map(|entry| entry.items.keys()).any(|key| key.get(template).is_some())
 }
 
 /// What a command makes of a text that it has to take, if there is anything in it.

@@ -16,7 +16,7 @@ use libfuzzer_sys::fuzz_target;
 use logsidecar::{
     api::{LEDGER_ANNOTATION, MANAGER},
     plan::{
-        Claim, Effect, Evidence, Plan, Setting, Stance, Subject, Verdict,
+        Claim, Effect, Evidence, Plan, ResolvedSpec, Stance, Subject, Verdict,
         difference::difference,
         object::{embed, ledger_text},
         plan,
@@ -54,10 +54,9 @@ fn planned(object: &Value, kind: Kind, uid: Option<&str>, round: &Round) -> Valu
     // The controller and the command line leave a workload alone whose ledger they cannot read.
     let Ok(ledger) = ledger_text(object).map(Ledger::parse).transpose() else { return object.clone() };
     let owned = owned(&round.owned(template), kind);
-    let images = Images::default();
-    let setting = Setting { kind, images: &images, native_sidecars: !round.old_server };
-    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, setting };
-    let specs: Vec<_> = round.wishes.iter().map(Wish::spec).collect();
+    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, kind };
+    let specs: Vec<_> =
+        round.wishes.iter().map(|wish| ResolvedSpec::new(wish.name(), wish.spec(), &Images::default())).collect();
     let claims = claims(round, &specs, ledger.as_ref(), uid.is_some());
     let plan = plan(&subject, &claims);
 
@@ -119,7 +118,7 @@ impl Before<'_> {
             && entry.items.contains_key(key)
             && self.claims.iter().any(|claim| match claim.stance {
                 Stance::Apply(spec) => {
-                    claim.name == entry.name && case::would_put(spec, claim.name, key, self.subject.template)
+                    claim.name == entry.name && case::would_put(spec.spec(), claim.name, key, self.subject.template)
                 }
                 Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => false,
             })
@@ -130,7 +129,7 @@ impl Before<'_> {
         entry.origin == Origin::Policy
             && self.claims.iter().any(|claim| match claim.stance {
                 Stance::Apply(spec) => {
-                    let would_put = |key: &Key| case::would_admit(spec, claim.name, key, template);
+                    let would_put = |key: &Key| case::would_admit(spec.spec(), claim.name, key, template);
                     // Not even the name of the container says anything without the container.
                     let is_sidecar = |key: &Key| key.container().is_some() && would_put(key);
                     claim.name == entry.name && would_put(key) && keys(template).iter().any(is_sidecar)
@@ -250,16 +249,16 @@ fn entries(plan: &Plan) -> impl Iterator<Item = &Entry> {
 }
 
 /// The wishes as claims: each name once, as the controller has it, and the entries of those that are gone.
-fn claims<'a>(
-    round: &'a Round,
-    specs: &'a [logsidecar::api::LogSidecarSpec],
-    ledger: Option<&'a Ledger>,
-    online: bool,
-) -> Vec<Claim<'a>> {
+fn claims<'a>(round: &'a Round, specs: &'a [ResolvedSpec], ledger: Option<&'a Ledger>, online: bool) -> Vec<Claim<'a>> {
     let mut claims: Vec<Claim<'_>> = Vec::new();
     for (wish, spec) in round.wishes.iter().zip(specs) {
         if !claims.iter().any(|claim| claim.name == wish.name()) {
-            claims.push(Claim { name: wish.name(), uid: wish.uid().filter(|_| online), revision: None, stance: wish.stance(spec) });
+            claims.push(Claim {
+                name: wish.name(),
+                uid: wish.uid().filter(|_| online),
+                revision: None,
+                stance: wish.stance(spec),
+            });
         }
     }
     if round.sweep && online {

@@ -71,8 +71,6 @@ pub enum Reason {
     Blocked,
     /// Another controller renders this workload and would revert every change.
     ManagedByController,
-    /// The API server is older than the feature that is needed.
-    ServerTooOld,
     /// The ledger annotation cannot be read.
     LedgerUnreadable,
     /// The ledger annotation would outgrow its limit.
@@ -140,7 +138,6 @@ impl Reason {
             Self::ConfigInvalid => "ConfigInvalid",
             Self::Blocked => "Blocked",
             Self::ManagedByController => "ManagedByController",
-            Self::ServerTooOld => "ServerTooOld",
             Self::LedgerUnreadable => "LedgerUnreadable",
             Self::LedgerTooLarge => "LedgerTooLarge",
             Self::ForeignLedger => "ForeignLedger",

@@ -12,7 +12,8 @@ use super::{Failure, Files};
 use crate::{
     api::LogSidecar,
     manifest::{self, Document},
-    plan::ConfigMap,
+    plan::{ConfigMap, ResolvedSpec},
+    shipper::Images,
     validate,
     workload::kind::{Kind, Kinds},
 };
@@ -62,6 +63,13 @@ impl Input {
         }
         input.find_twins(&mut problems);
         if problems.is_empty() { Ok(input) } else { Err(Failure::Input(problems)) }
+    }
+
+    /// The LogSidecars with everything that follows from them, each with its place.
+    pub fn resolve(&self, images: &Images) -> Vec<(&Place, ResolvedSpec)> {
+        let name = |sidecar: &LogSidecar| sidecar.metadata.name.clone().unwrap_or_default();
+        let resolve = |sidecar: &LogSidecar| ResolvedSpec::new(&name(sidecar), sidecar.spec.clone(), images);
+        self.sidecars.iter().map(|(place, sidecar)| (place, resolve(sidecar))).collect()
     }
 
     pub fn object(&self, place: &Place) -> &Value {

@@ -14,9 +14,10 @@ use crate::{
     api::{LEDGER_ANNOTATION, Reason},
     manifest,
     plan::{
-        self, Claim, ConfigMap, Effect, Evidence, Plan, Setting, Stance, Subject,
-        claim::{Known, Labelled, Phase, claims, matches},
+        self, Claim, ConfigMap, Effect, Evidence, Plan, ResolvedSpec, Stance, Subject,
+        claim::{Known, Phase, claims},
         object::{embed, ledger_text},
+        target::Labelled,
     },
     shipper::Images,
     workload::{
@@ -31,8 +32,9 @@ pub(super) fn inject(mut input: Input, images: &Images) -> Result<String, Failur
     let mut problems = Vec::new();
     let mut used = BTreeSet::new();
     let (mut changed, mut configs) = (Changed::default(), Configs::default());
+    let resolved = input.resolve(images);
     for (place, kind) in &input.workloads {
-        match injected(&input, place, *kind, images, &mut used) {
+        match injected(&input, place, *kind, &resolved, &mut used) {
             Ok((object, needed)) => {
                 configs.need(place, &object, &needed);
                 changed.note(&input, place, object);
@@ -78,7 +80,7 @@ pub(super) fn uninject(mut input: Input) -> Result<String, Failure> {
                 let entries = entries.into_iter();
                 let claims: Vec<Claim<'_>> =
                     entries.map(|entry| Claim { name: &entry.name, uid: None, revision: None, stance }).collect();
-                let plan = planned(&input, place, *kind, &Images::default(), Some(&ledger), &claims);
+                let plan = planned(&input, place, *kind, Some(&ledger), &claims);
                 for key in &plan.handed_over {
                     warn(&format!(
                         "{}: {key} has been changed since it was put in, or is used elsewhere, and is left",
@@ -110,7 +112,7 @@ fn injected(
     input: &Input,
     place: &Place,
     kind: Kind,
-    images: &Images,
+    resolved: &[(&Place, ResolvedSpec)],
     used: &mut BTreeSet<(usize, String)>,
 ) -> Result<(Value, Vec<ConfigMap>), Vec<String>> {
     let object = input.object(place);
@@ -118,22 +120,17 @@ fn injected(
     let name = object.pointer("/metadata/name").or_else(|| object.pointer("/metadata/generateName"));
     let workload = Labelled { kind, name: name.and_then(Value::as_str).unwrap_or_default(), labels: &labels };
     let ledger = ledger(input, place).map_err(|problem| vec![problem])?;
-    let near: Vec<_> =
-        input.sidecars.iter().filter(|(at, _)| input.namespace(input.object(at)) == input.namespace(object)).collect();
-    for (at, sidecar) in &near {
-        if matches(&sidecar.spec.target, workload) {
-            used.insert(at.pointer_key());
-        }
-    }
+    let near: Vec<_> = resolved.iter().filter(|(at, _)| input.namespace(input.object(at)) == input.namespace(object)).collect();
+    used.extend(near.iter().filter(|(_, spec)| spec.matches(workload)).map(|(at, _)| at.pointer_key()));
     let known: Vec<Known<'_>> = near
         .iter()
-        .map(|(_, sidecar)| Known {
-            name: sidecar.metadata.name.as_deref().unwrap_or_default(),
+        .map(|(_, spec)| Known {
+            name: spec.name(),
             uid: None,
             created: None,
             revision: None,
-            spec: Some(&sidecar.spec),
-            deletion: sidecar.spec.deletion_policy,
+            spec: Some(spec),
+            deletion: spec.spec().deletion_policy,
             phase: Phase::Live,
         })
         .collect();
@@ -144,13 +141,13 @@ fn injected(
             claim.stance = Stance::Keep(Reason::Pending);
         }
     }
-    let plan = planned(input, place, kind, images, ledger.as_ref(), &claims);
+    let plan = planned(input, place, kind, ledger.as_ref(), &claims);
     let (mut problems, mut needed) = (Vec::new(), Vec::new());
     for (verdict, claim) in plan.verdicts.iter().zip(&claims) {
         match &verdict.result {
             Ok(Effect::Applied(warnings)) => {
                 if let Stance::Apply(spec) = claim.stance {
-                    needed.extend(ConfigMap::of(claim.name, spec, images).ok().flatten());
+                    needed.extend(spec.config_map().cloned());
                 }
                 for warning in warnings {
                     warn(&format!("{}: LogSidecar {}: {warning}", input.title(place, kind.template()), verdict.name));
@@ -173,10 +170,9 @@ fn injected(
     Ok((object, needed))
 }
 
-fn planned(input: &Input, place: &Place, kind: Kind, images: &Images, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
+fn planned(input: &Input, place: &Place, kind: Kind, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
     let template = input.object(place).pointer(kind.template()).unwrap_or(&Value::Null);
-    let setting = Setting { kind, images, native_sidecars: true };
-    plan::plan(&Subject { uid: None, template, ledger, owned: &Owned::default(), before: Before::Well, setting }, claims)
+    plan::plan(&Subject { uid: None, template, ledger, owned: &Owned::default(), before: Before::Well, kind }, claims)
 }
 
 fn ledger(input: &Input, place: &Place) -> Result<Option<Ledger>, String> {

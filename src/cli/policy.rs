@@ -11,10 +11,9 @@ use super::{
     warn,
 };
 use crate::{
-    api::LogSidecar,
     manifest,
     options::ImageOptions,
-    plan::ConfigMap,
+    plan::ResolvedSpec,
     policy::{self, Policy, Source, Version},
     shipper::Images,
     workload::kind::Kind,
@@ -74,12 +73,10 @@ pub(super) fn policy(options: Options) -> Result<String, Failure> {
         None => served(),
     };
     let (mut out, mut problems) = (String::new(), Vec::new());
-    for (place, sidecar) in &input.sidecars {
-        match made(&input, place, sidecar, &images, version) {
+    for (place, spec) in &input.resolve(&images) {
+        match made(&input, place, spec, &images, version) {
             Ok(Some(Policy { policy, binding, left: _, warnings: _ })) => {
-                let name = sidecar.metadata.name.as_deref().unwrap_or_default();
-                let config = ConfigMap::of(name, &sidecar.spec, &images).ok().flatten();
-                let config = config.map(|config| config.manifest(Some(input.namespace(input.object(place)))));
+                let config = spec.config_map().map(|config| config.manifest(Some(input.namespace(input.object(place)))));
                 for object in config.into_iter().chain([policy, binding]) {
                     out.push_str(if out.is_empty() { "" } else { "---\n" });
                     out.push_str(&manifest::write(&object));
@@ -95,23 +92,22 @@ pub(super) fn policy(options: Options) -> Result<String, Failure> {
 fn made(
     input: &Input,
     place: &Place,
-    sidecar: &LogSidecar,
+    resolved: &ResolvedSpec,
     images: &Images,
     version: Version,
 ) -> Result<Option<Policy>, String> {
     let title = input.title(place, "");
-    let LogSidecar { metadata, spec, status: _ } = sidecar;
+    let spec = resolved.spec();
     if spec.suspend {
         warn(&format!("{title}: spec.suspend is true: it puts nothing in, so there is no policy for it"));
         return Ok(None);
     }
-    let name = metadata.name.as_deref().unwrap_or_default();
     let target = &spec.target;
     let Some(kind) = input.kinds.all().find(|kind| kind.is_meant_by(target.api_group.as_deref(), &target.kind)) else {
         let at = input.title(place, "/spec/target/kind");
         return Err(format!("{at}: spec.target.kind: say with --workload-kind where the pod template of a {} is", target.kind));
     };
-    let source = Source { namespace: input.namespace(input.object(place)), name, kind, spec, images };
+    let source = Source { namespace: input.namespace(input.object(place)), kind, spec: resolved, images };
     let policy = policy::policy(source, version).map_err(|error| format!("{}: {error}", input.title(place, "/spec")))?;
     for warning in &policy.warnings {
         warn(&format!("{title}: {warning}"));

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Failure, Files, files::Input, warn};
-use crate::{options::ImageOptions, plan::ConfigMap, shipper::Images};
+use crate::{options::ImageOptions, shipper::Images};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
@@ -22,21 +22,18 @@ pub(super) fn render(options: &Options) -> Result<String, Failure> {
     let images = Images::from(options.images.clone());
     let (mut problems, mut configs) = (Vec::new(), Vec::new());
     let is_wanted = |name: &str| options.name.as_ref().is_none_or(|wanted| wanted == name);
-    for (place, sidecar) in &input.sidecars {
-        let name = sidecar.metadata.name.as_deref().unwrap_or_default();
-        if !is_wanted(name) {
-            continue;
-        }
-        match ConfigMap::of(name, &sidecar.spec, &images) {
-            Ok(Some(made)) => configs.push((input.title(place, ""), made.config)),
-            Ok(None) => warn(&format!("{}: its sidecar has no config that is made here", input.title(place, ""))),
-            Err(refusal) => problems.push(format!("{}: spec.{refusal}", input.title(place, ""))),
+    let resolved = input.resolve(&images);
+    for (place, spec) in resolved.iter().filter(|(_, spec)| is_wanted(spec.name())) {
+        match (spec.refusal(), spec.config_map()) {
+            (Some(refusal), _) => problems.push(format!("{}: spec.{refusal}", input.title(place, ""))),
+            (None, Some(made)) => configs.push((input.title(place, ""), &made.config)),
+            (None, None) => warn(&format!("{}: its sidecar has no config that is made here", input.title(place, ""))),
         }
     }
     if !problems.is_empty() {
         return Err(Failure::Input(problems));
     }
-    if !input.sidecars.iter().any(|(_, sidecar)| is_wanted(sidecar.metadata.name.as_deref().unwrap_or_default())) {
+    if !resolved.iter().any(|(_, spec)| is_wanted(spec.name())) {
         warn("no such LogSidecar in these files: nothing to render");
     }
     match configs.as_slice() {

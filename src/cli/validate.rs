@@ -1,13 +1,13 @@
 //! `logsidecar validate`.
 
 use super::{Failure, files::Input, warn};
-use crate::{plan::ConfigMap, shipper::Images};
+use crate::shipper::Images;
 
 /// Checks everything, the configs of shippers included; prints one line for each object that was understood.
 pub(super) fn validate(input: &Input, images: &Images) -> Result<String, Failure> {
-    let problems = input.sidecars.iter().filter_map(|(place, sidecar)| {
-        let name = sidecar.metadata.name.as_deref().unwrap_or_default();
-        let refusal = ConfigMap::of(name, &sidecar.spec, images).err()?;
+    let resolved = input.resolve(images);
+    let problems = resolved.iter().filter_map(|(place, spec)| {
+        let refusal = spec.refusal()?;
         Some(format!("{}: spec.{refusal}", input.title(place, "/spec")))
     });
     let problems: Vec<String> = problems.collect();

@@ -116,7 +116,7 @@ async fn adopt(api: &Api<ConfigMap>, sidecar: &ValidatedLogSidecar, config: &pla
 /// Refuses to write a template whose pods would wait for a ConfigMap of the author's own, or would not start with what is in it.
 pub(super) async fn check_reference(client: &Client, namespace: &str, spec: &ResolvedSpec) -> Result<(), WriteError> {
     let Some(ConfigMapKey { name, key }) = spec.config_reference() else { return Ok(()) };
-    let refused = |problem: String| Err(WriteError::Refused(spec.refuse_reference(&problem)));
+    let refused = |problem: String| Err(WriteError::Refused(spec.refuse_config(&problem)));
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     match bounded(api.get(name)).await {
         Ok(found) => match found.data.as_ref().and_then(|data| data.get(key)) {

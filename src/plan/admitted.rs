@@ -27,7 +27,7 @@ pub fn take_over(subject: &Subject<'_>, known: &[Known<'_>]) -> Option<Ledger> {
             let spec = known.spec?;
             let may = match known.phase {
                 Phase::New => false,
-                Phase::Live => !spec.suspend,
+                Phase::Live => !spec.spec().suspend,
                 Phase::Deleting => true,
             };
             may.then_some(Claim { name: known.name, uid: known.uid, revision: known.revision, stance: Stance::Apply(spec) })
@@ -50,7 +50,7 @@ pub fn take_over(subject: &Subject<'_>, known: &[Known<'_>]) -> Option<Ledger> {
 /// The container that a policy says to have put in for a claim.
 pub(super) fn container(claim: &Claim<'_>, entry: Option<&Entry>) -> Option<Key> {
     match claim.stance {
-        Stance::Apply(spec) if entry?.origin == Origin::Policy => Some(sidecar::container_key(claim.name, spec)),
+        Stance::Apply(spec) if entry?.origin == Origin::Policy => Some(sidecar::container_key(spec)),
         Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
     }
 }

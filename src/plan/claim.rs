@@ -1,13 +1,9 @@
 //! Who wants what of a workload: the LogSidecars that are known, seen against one workload.
 
-use std::collections::BTreeMap;
-
-use kube::core::{Selector, SelectorExt};
-
-use crate::workload::ledger::{Ledger, Origin};
+use super::{ResolvedSpec, target::Labelled};
 use crate::{
-    api::{DeletionPolicy, LogSidecarSpec, OPT_OUT_LABEL, Reason, Target},
-    workload::kind::Kind,
+    api::{DeletionPolicy, OPT_OUT_LABEL, Reason},
+    workload::ledger::{Ledger, Origin},
 };
 
 /// A `LogSidecar` as far as planning needs to know it.
@@ -22,7 +18,7 @@ pub struct Known<'a> {
     /// The revision of its spec, where that matters: not in a file.
     pub revision: Option<&'a str>,
     /// Its spec; `None` if this program cannot read it.
-    pub spec: Option<&'a LogSidecarSpec>,
+    pub spec: Option<&'a ResolvedSpec>,
     /// What its deletion means, which has to be known even of an object that cannot be read otherwise.
     pub deletion: DeletionPolicy,
     /// Where it is in its life.
@@ -38,17 +34,6 @@ pub enum Phase {
     Live,
     /// It is being deleted.
     Deleting,
-}
-
-/// A workload as far as matching needs to know it.
-#[derive(Clone, Copy, Debug)]
-pub struct Labelled<'a> {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its name.
-    pub name: &'a str,
-    /// Its own labels.
-    pub labels: &'a BTreeMap<String, String>,
 }
 
 /// What one `LogSidecar` wants of one workload.
@@ -68,7 +53,7 @@ pub struct Claim<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Stance<'a> {
     /// Its items are put in and kept up to date.
-    Apply(&'a LogSidecarSpec),
+    Apply(&'a ResolvedSpec),
     /// Its items stay as they are, for this reason.
     Keep(Reason),
     /// Its items are taken out.
@@ -130,8 +115,8 @@ fn stance<'a>(workload: Labelled<'_>, known: &Known<'a>, injected: bool) -> Opti
         });
     }
     let Some(spec) = known.spec else { return injected.then_some(Stance::Keep(Reason::Unreadable)) };
-    let matches = matches(&spec.target, workload);
-    if spec.suspend {
+    let matches = spec.matches(workload);
+    if spec.spec().suspend {
         return (matches || injected).then_some(Stance::Keep(Reason::Suspended));
     }
     if workload.labels.get(OPT_OUT_LABEL).is_some_and(|value| value == "false") {
@@ -145,19 +130,5 @@ fn stance<'a>(workload: Labelled<'_>, known: &Known<'a>, injected: bool) -> Opti
         (true, Phase::New) => Some(Stance::Keep(Reason::Pending)),
         (true, _) => Some(Stance::Apply(spec)),
         (false, _) => injected.then_some(Stance::Remove(Evidence::Unmatched)),
-    }
-}
-
-/// Whether a target means that workload. A selector that the API server would refuse matches nothing.
-#[must_use]
-pub fn matches(target: &Target, workload: Labelled<'_>) -> bool {
-    if !workload.kind.is_meant_by(target.api_group.as_deref(), &target.kind) {
-        return false;
-    }
-    match (&target.name, &target.selector) {
-        (Some(name), _) => name == workload.name,
-        (None, Some(selector)) => Selector::try_from(selector.clone())
-            .is_ok_and(|selector| !selector.selects_all() && selector.matches(workload.labels)),
-        (None, None) => false,
     }
 }

@@ -6,11 +6,8 @@ use serde_json::{Value, json};
 use super::Refusal;
 use crate::workload::normal::fingerprint;
 use crate::{
-    api::{LogSidecarSpec, Reason, SIDECAR_LABEL},
-    shipper::{
-        Error, Images, Shipper,
-        engine::{self, Config},
-    },
+    api::{Reason, SIDECAR_LABEL},
+    shipper::{Error, engine::Config},
 };
 
 /// A ConfigMap that the sidecar of a `LogSidecar` mounts.
@@ -25,17 +22,6 @@ pub struct ConfigMap {
 }
 
 impl ConfigMap {
-    /// The ConfigMap that a `LogSidecar` needs; nothing if it needs none.
-    pub fn of(sidecar: &str, spec: &LogSidecarSpec, images: &Images) -> Result<Option<Self>, Refusal> {
-        match Shipper::of(spec) {
-            None | Some(Shipper::Tail) => Ok(None),
-            Some(shipper) => {
-                let parts = engine::parts(shipper, spec, images).map_err(|error| refusal(&error))?;
-                Ok(parts.config.map(|config| Self::new(sidecar, config)))
-            }
-        }
-    }
-
     pub(super) fn new(sidecar: &str, config: Config) -> Self {
         Self { name: name(sidecar, &json!([config.file, config.text])), sidecar: sidecar.to_owned(), config }
     }

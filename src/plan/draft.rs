@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Claim, Effect, Plan, Refusal, Stance, Subject, Verdict, Warning,
+    Claim, Effect, Plan, Refusal, ResolvedSpec, Stance, Subject, Verdict, Warning,
     held::{Held, is_other_volume},
     sidecar,
     strip::strip,
 };
-use crate::api::{LogSidecarSpec, Reason};
+use crate::api::Reason;
 use crate::workload::{
     key::Key,
     ledger::{Before, Ledger},
@@ -91,13 +91,12 @@ impl Draft<'_> {
         }
     }
 
-    fn apply(&mut self, held: &Held<'_>, spec: &LogSidecarSpec) -> Result<Vec<Warning>, Refusal> {
+    fn apply(&mut self, held: &Held<'_>, spec: &ResolvedSpec) -> Result<Vec<Warning>, Refusal> {
         let name = held.claim.name;
         let planned = self.wanted.iter().filter_map(|(key, _)| key.container());
         let sidecars: Vec<&str> = self.ours.iter().filter_map(Key::container).chain(planned).collect();
-        let planned =
-            sidecar::items(&self.pod, (name, spec), &sidecars, self.subject.setting, |key| self.stripped.contains(key));
-        let planned = planned.map_err(|refusal| self.explain(refusal, spec, name))?;
+        let planned = sidecar::items(&self.pod, spec, &sidecars, self.subject.kind, |key| self.stripped.contains(key));
+        let planned = planned.map_err(|refusal| self.explain(refusal, spec))?;
         // What another `LogSidecar` put in and this one uses belongs to both, so that it stays until the last of them goes.
         // What a ledger only says to be ours does not become ours by that.
         let shared = self.wanted.iter().filter(|(key, _)| planned.uses.contains(key) && self.ours.contains(key));
@@ -141,15 +140,15 @@ impl Draft<'_> {
     }
 
     /// A name that is taken by what came along with a copy needs another remedy than one that the owner took.
-    fn explain(&self, refusal: Refusal, spec: &LogSidecarSpec, name: &str) -> Refusal {
-        let container = sidecar::container_key(name, spec);
+    fn explain(&self, refusal: Refusal, spec: &ResolvedSpec) -> Refusal {
+        let container = sidecar::container_key(spec);
         let entries = self.ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
         let from_manifest = |entry: &Entry| entry.origin == Origin::File && entry.items.contains_key(&container);
         if refusal.reason == Reason::ContainerNameTaken && self.subject.uid.is_some() && entries.iter().any(from_manifest) {
             let message = "the template came with a sidecar in it, put there for another workload or by another manifest: clean its manifest with `logsidecar uninject`";
             return Refusal::new(Reason::ForeignLedger, message);
         }
-        let is_policys = |entry: &Entry| entry.origin == Origin::Policy && entry.name == name;
+        let is_policys = |entry: &Entry| entry.origin == Origin::Policy && entry.name == spec.name();
         if refusal.reason == Reason::ContainerNameTaken && entries.iter().any(is_policys) {
             let message = format!(
                 "{refusal}. If a policy has put it in, then not as this LogSidecar is now: print the policy anew with `logsidecar policy` and create the workload again"

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Claim, Stance, Subject, claim::Known, shipping, sidecar, strip::strip, volume};
-use crate::api::{Log, LogSidecarSpec};
+use super::{Claim, ResolvedSpec, Stance, Subject, claim::Known, shipping, sidecar, strip::strip, volume};
+use crate::api::Log;
 use crate::workload::{
     key,
     ledger::{Before, Entry, Origin},
@@ -71,7 +71,7 @@ impl<'a> Held<'a> {
             Stance::Apply(spec) if entry.origin == Origin::File => {
                 let sidecars: Vec<&str> =
                     entries.iter().flat_map(|entry| entry.items.keys()).filter_map(Key::container).collect();
-                candidates(subject.template, sidecar::container_key(self.claim.name, spec), (spec, Mounts::Ours), &sidecars)
+                candidates(subject.template, sidecar::container_key(spec), (spec, Mounts::Ours), &sidecars)
             }
             Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => BTreeSet::new(),
         };
@@ -92,8 +92,8 @@ impl<'a> Held<'a> {
 
     /// A workload that came with the ledger of another, perhaps of itself before it was deleted: it is taken over if it is
     /// just what would be put in, and left alone otherwise.
-    fn rebind(&mut self, subject: &Subject<'_>, copied: &Ledger, spec: &LogSidecarSpec) {
-        if self.is_planned(subject, spec, &self.ours) {
+    fn rebind(&mut self, subject: &Subject<'_>, copied: &Ledger, spec: &ResolvedSpec) {
+        if planned(subject, spec, &self.ours, &[]).is_some() {
             let before = copied.sidecars.iter().find(|entry| entry.name == self.claim.name);
             self.origin = before.map_or(Origin::File, |before| match before.origin {
                 Origin::Controller | Origin::Policy => Origin::Controller,
@@ -106,11 +106,11 @@ impl<'a> Held<'a> {
 
     /// Takes over what a policy says to have put in, if it is exactly what would be put in: then it is ours as if the controller
     /// had put it in itself, and goes with its `LogSidecar`. If it is anything else, the entry counts for nothing.
-    fn take_over(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, admitted: &[&str], spec: &LogSidecarSpec) {
-        let container = sidecar::container_key(self.claim.name, spec);
+    fn take_over(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, admitted: &[&str], spec: &ResolvedSpec) {
+        let container = sidecar::container_key(spec);
         let mut candidates = candidates(subject.template, container, (spec, Mounts::All), admitted);
         candidates.retain(|key| key.get(subject.template).is_some());
-        let planned = self.planned(subject, spec, &candidates, admitted).unwrap_or_default();
+        let planned = planned(subject, spec, &candidates, admitted).unwrap_or_default();
         if !planned.is_empty() && candidates.iter().all(|key| planned.contains(key)) {
             self.ours = candidates;
         } else {
@@ -118,33 +118,9 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Whether a plan without these items would put in just what is in the template.
-    fn is_planned(&self, subject: &Subject<'_>, spec: &LogSidecarSpec, items: &BTreeSet<Key>) -> bool {
-        self.planned(subject, spec, items, &[]).is_some()
-    }
-
-    /// What a plan without these items would put in, if that is just what is in the template; `others` are containers that do
-    /// not count as the pod's own.
-    fn planned(
-        &self,
-        subject: &Subject<'_>,
-        spec: &LogSidecarSpec,
-        items: &BTreeSet<Key>,
-        others: &[&str],
-    ) -> Option<BTreeSet<Key>> {
-        let container = sidecar::container_key(self.claim.name, spec);
-        let names: Vec<&str> = container.container().into_iter().chain(others.iter().copied()).collect();
-        let pod = strip(subject.template, items, &BTreeMap::new());
-        let planned = sidecar::items(&pod, (self.claim.name, spec), &names, subject.setting, |_| true);
-        let equal =
-            |(key, item): &(Key, Value)| key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item));
-        let planned = planned.ok()?.items;
-        planned.iter().all(equal).then(|| planned.into_iter().map(|(key, _)| key).collect())
-    }
-
     /// Finds again what was put in before the ledger was lost, or what `inject` put into a manifest that lost its annotation.
-    fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &LogSidecarSpec) {
-        let container = sidecar::container_key(self.claim.name, spec);
+    fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &ResolvedSpec) {
+        let container = sidecar::container_key(spec);
         let names: Vec<&str> = container.container().into_iter().collect();
         let mut candidates = candidates(subject.template, container.clone(), (spec, Mounts::Ours), &names);
         let is_named =
@@ -156,7 +132,7 @@ impl<'a> Held<'a> {
             self.ours = owned;
             return;
         }
-        if self.is_planned(subject, spec, &candidates) {
+        if planned(subject, spec, &candidates, &[]).is_some() {
             self.ours = candidates;
             self.origin = Origin::File;
         }
@@ -170,7 +146,7 @@ impl<'a> Held<'a> {
     /// Whether the claim asks for a volume that is there without it.
     pub fn uses_existing_volume(&self) -> bool {
         let existing = |log: &Log| log.volume.as_ref().is_some_and(|volume| volume.existing.is_some());
-        matches!(self.claim.stance, Stance::Apply(spec) if spec.logs.iter().any(existing))
+        matches!(self.claim.stance, Stance::Apply(spec) if spec.spec().logs.iter().any(existing))
     }
 
     pub fn is_replanned(&self) -> bool {
@@ -183,6 +159,18 @@ impl<'a> Held<'a> {
     }
 }
 
+/// Returns what a plan without `items` would put in, if that is just what is in the template. `others` are containers that do not
+/// count as the pod's own.
+fn planned(subject: &Subject<'_>, spec: &ResolvedSpec, items: &BTreeSet<Key>, others: &[&str]) -> Option<BTreeSet<Key>> {
+    let container = sidecar::container_key(spec);
+    let names: Vec<&str> = container.container().into_iter().chain(others.iter().copied()).collect();
+    let pod = strip(subject.template, items, &BTreeMap::new());
+    let planned = sidecar::items(&pod, spec, &names, subject.kind, |_| true).ok()?.items;
+    let equal =
+        |(key, item): &(Key, Value)| key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item));
+    planned.iter().all(equal).then(|| planned.into_iter().map(|(key, _)| key).collect())
+}
+
 /// Which mounts may be ours.
 #[derive(Clone, Copy, PartialEq)]
 enum Mounts {
@@ -193,11 +181,11 @@ enum Mounts {
 }
 
 /// Where the items of a spec would be; `sidecars` are the containers that do not count as the pod's own.
-fn candidates(template: &Value, container: Key, (spec, mounts): (&LogSidecarSpec, Mounts), sidecars: &[&str]) -> BTreeSet<Key> {
+fn candidates(template: &Value, container: Key, (spec, mounts): (&ResolvedSpec, Mounts), sidecars: &[&str]) -> BTreeSet<Key> {
     let mut candidates: BTreeSet<Key> =
         container.get(template).map(|live| shipping::volumes_of(live, spec)).into_iter().flatten().collect();
     candidates.insert(container);
-    for log in &spec.logs {
+    for log in &spec.spec().logs {
         let is_existing = log.volume.as_ref().is_some_and(|volume| volume.existing.is_some());
         if is_existing && mounts == Mounts::Ours {
             continue;
@@ -222,7 +210,7 @@ fn candidates(template: &Value, container: Key, (spec, mounts): (&LogSidecarSpec
 #[must_use]
 pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'_>]) -> Option<Ledger> {
     let mut ledger = Ledger::new(Some(workload));
-    let readable = known.iter().filter_map(|known| Some((known, known.spec?, sidecar::container_key(known.name, known.spec?))));
+    let readable = known.iter().filter_map(|known| Some((known, known.spec?, sidecar::container_key(known.spec?))));
     let known: Vec<_> = readable.collect();
     let sidecars: Vec<&str> = known.iter().filter_map(|(_, _, container)| container.container()).collect();
     let ours = |key: &Key| key.get(template).filter(|item| owned.holds(key, item));

@@ -2,20 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigMap, Refusal, Warning, config::refusal, volume};
+use super::{Refusal, ResolvedSpec, Warning, resolved::Rendered, volume};
 use crate::workload::key::Key;
 use crate::workload::{key, normal::fingerprint};
 use crate::{
-    api::{Engine, LogSidecarSpec, LogVolume, Reason},
+    api::{Engine, LogVolume, Reason},
     shipper::{
-        Images, Shipper, Source, engine,
+        Shipper, engine,
         engine::{CONFIG, Parts as EngineParts, STATE, TLS},
-        tail,
     },
 };
 
-/// The parts.
-#[derive(Debug)]
+/// What a shipper adds to one pod.
+#[derive(Debug, Default)]
 pub(super) struct Parts {
     /// The container without name, mounts and security context.
     pub container: Map<String, Value>,
@@ -26,47 +25,39 @@ pub(super) struct Parts {
     pub warnings: Vec<Warning>,
 }
 
-/// Makes them, for a sidecar `container` whose `logs` are written by `writers`, one for each entry.
+/// Returns what the shipper of a spec needs in `pod`, for a sidecar `container` whose `logs` are written by `writers`, one for each entry.
 pub(super) fn parts(
     pod: &Value,
-    (name, spec): (&str, &LogSidecarSpec),
+    resolved: &ResolvedSpec,
     container: &str,
     writers: &[String],
-    (shipper, images): (Shipper<'_>, &Images),
     free: &impl Fn(&Key) -> bool,
 ) -> Result<Parts, Refusal> {
-    let engine = match shipper {
-        Shipper::Tail => {
-            let files = spec.logs.iter().flat_map(|log| Source::of(log).files).collect::<Vec<_>>();
-            return Ok(Parts {
-                container: tail::container(&files, images),
-                volumes: Vec::new(),
-                uses: Vec::new(),
-                mounts: Vec::new(),
-                warnings: Vec::new(),
-            });
-        }
-        Shipper::FluentBit(engine) | Shipper::Fluentd(engine) | Shipper::OtelCollector(engine) => engine,
+    let (rendered, config) = match resolved.rendered()? {
+        Rendered::Own => return Ok(Parts::default()),
+        Rendered::Tail(container) => return Ok(Parts { container: container.clone(), ..Parts::default() }),
+        Rendered::Engine(parts, config) => (parts, config),
     };
-    let EngineParts { container: mut ours, env, config, own, certificates } =
-        engine::parts(shipper, spec, images).map_err(|error| refusal(&error))?;
+    let spec = resolved.spec();
+    let EngineParts { container: ours, env, config: _, own, certificates } = &**rendered;
+    let mut ours = ours.clone();
     let writers = engine::writers(spec.logs.iter().map(|log| log.name.as_str()).zip(writers.iter().map(String::as_str)));
     if let Some(all) = ours.entry("env").or_insert_with(|| json!([])).as_array_mut() {
-        all.extend(env.into_iter().chain(writers));
+        all.extend(env.iter().cloned().chain(writers));
     }
     let is_his = spec.own_container().is_some_and(|user| user.0.contains_key("lifecycle"));
     let warnings = if is_his { None } else { fit_the_end(pod, &mut ours) }.into_iter().collect();
-    let mut parts = Parts { container: ours, volumes: Vec::new(), uses: Vec::new(), mounts: Vec::new(), warnings };
-    let source = match (config.map(|config| ConfigMap::new(name, config)), own) {
+    let mut parts = Parts { container: ours, warnings, ..Parts::default() };
+    let source = match (config, own) {
         (Some(made), _) => Some(json!({"name": made.name})),
-        (None, own) => own.map(|(name, key, file)| json!({"name": name, "items": [{"key": key, "path": file}]})),
+        (None, own) => own.as_ref().map(|(name, key, file)| json!({"name": name, "items": [{"key": key, "path": file}]})),
     };
     if let Some(source) = source {
         let volume = own_name(container, "config");
         parts.add(pod, free, json!({"name": volume, "configMap": source}))?;
         parts.mounts.push(mount(&volume, CONFIG, true));
     }
-    parts.state(pod, free, container, engine)?;
+    parts.state(pod, free, container, Shipper::of(spec).and_then(Shipper::engine))?;
     for (secret, keys) in certificates {
         let volume = own_name(container, &format!("tls-{}", &fingerprint(&json!(secret))[..8]));
         let items: Vec<Value> = keys.iter().map(|key| json!({"key": key, "path": key})).collect();
@@ -91,8 +82,14 @@ impl Parts {
         Ok(())
     }
 
-    fn state(&mut self, pod: &Value, free: &impl Fn(&Key) -> bool, container: &str, engine: &Engine) -> Result<(), Refusal> {
-        let wanted = engine.state.clone().unwrap_or_default();
+    fn state(
+        &mut self,
+        pod: &Value,
+        free: &impl Fn(&Key) -> bool,
+        container: &str,
+        engine: Option<&Engine>,
+    ) -> Result<(), Refusal> {
+        let wanted = engine.and_then(|engine| engine.state.clone()).unwrap_or_default();
         let LogVolume { name, sub_path, existing, .. } = &wanted;
         let name = match (existing, name) {
             (Some(existing), _) => existing.name.clone(),
@@ -129,8 +126,8 @@ fn fit_the_end(pod: &Value, container: &mut Map<String, Value>) -> Option<Warnin
 }
 
 /// The volumes of a sidecar that are its own: by where it mounts them, as their names and number depend on the whole spec.
-pub(super) fn volumes_of(container: &Value, spec: &LogSidecarSpec) -> Vec<Key> {
-    let Some(engine) = Shipper::of(spec).and_then(Shipper::engine) else { return Vec::new() };
+pub(super) fn volumes_of(container: &Value, spec: &ResolvedSpec) -> Vec<Key> {
+    let Some(engine) = Shipper::of(spec.spec()).and_then(Shipper::engine) else { return Vec::new() };
     let existing = engine.state.as_ref().and_then(|state| Some(state.existing.as_ref()?.name.as_str()));
     let is_own = |mount: &&Value| {
         let path = mount["mountPath"].as_str().unwrap_or_default();

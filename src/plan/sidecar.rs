@@ -2,29 +2,18 @@
 
 use serde_json::{Map, Value};
 
-use super::{Refusal, Warning, port, shipping, user, volume};
+use super::{Refusal, ResolvedSpec, Warning, port, shipping, user, volume};
 use crate::workload::key;
 use crate::workload::key::Key;
 use crate::{
     api::{Log, LogSidecarSpec, PartialContainer, Placement, Reason},
     merge,
-    shipper::{Images, Shipper},
+    shipper::Shipper,
     workload::kind::Kind,
 };
 
 /// The version of everything in this file that decides about bytes; see [`super::ledger::Entry::renderer`].
 pub const RENDERER: u32 = 1;
-
-/// The surroundings that a sidecar is made for.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting<'a> {
-    /// The kind of workload.
-    pub kind: Kind,
-    /// The shippers' images.
-    pub images: &'a Images,
-    /// Whether the API server keeps `restartPolicy` of init containers (Kubernetes 1.29 and later).
-    pub native_sidecars: bool,
-}
 
 /// What goes in, in the order in which it has to be put.
 #[derive(Debug)]
@@ -36,8 +25,9 @@ pub(super) struct Contribution {
 }
 
 /// The address of the sidecar container of a `LogSidecar`.
-pub(super) fn container_key(name: &str, spec: &LogSidecarSpec) -> Key {
-    let name = spec.own_container().and_then(PartialContainer::name).unwrap_or(name).to_owned();
+pub(super) fn container_key(resolved: &ResolvedSpec) -> Key {
+    let spec = resolved.spec();
+    let name = spec.own_container().and_then(PartialContainer::name).unwrap_or(resolved.name()).to_owned();
     match placement(spec) {
         Placement::Native => Key::InitContainer(name),
         Placement::Container => Key::Container(name),
@@ -78,24 +68,18 @@ pub(super) fn writer<'a>(pod: &'a Value, log: &'a Log, sidecars: &[&str]) -> Res
     }
 }
 
-/// Makes everything that the `LogSidecar` of that name puts into `pod`.
+/// Returns everything that a `LogSidecar` puts into `pod`.
 ///
 /// `free` tells the items of `pod` that are ours alone and may be replaced.
 pub(super) fn items(
     pod: &Value,
-    (name, spec): (&str, &LogSidecarSpec),
+    resolved: &ResolvedSpec,
     sidecars: &[&str],
-    setting: Setting<'_>,
+    kind: Kind,
     free: impl Fn(&Key) -> bool,
 ) -> Result<Contribution, Refusal> {
-    let key = container_key(name, spec);
+    let (spec, key) = (resolved.spec(), container_key(resolved));
     let native = placement(spec) == Placement::Native;
-    if native && !setting.native_sidecars {
-        return Err(Refusal::new(
-            Reason::ServerTooOld,
-            "native sidecars need Kubernetes 1.29 or later: write sidecar.placement: Container",
-        ));
-    }
     if key::container(pod, container_name(&key)).is_some() {
         return Err(Refusal::new(
             Reason::ContainerNameTaken,
@@ -123,8 +107,7 @@ pub(super) fn items(
             let (context, advice) = user::security_context(&pod, &distinct(&writers), shipper != Shipper::Tail);
             warnings.extend(advice);
             mounts.iter_mut().for_each(|mount| drop(mount.insert("readOnly".to_owned(), true.into())));
-            let mut parts =
-                shipping::parts(&pod, (name, spec), container_name(&key), &writers, (shipper, setting.images), &free)?;
+            let mut parts = shipping::parts(&pod, resolved, container_name(&key), &writers, &free)?;
             parts.container.insert("securityContext".to_owned(), context);
             for (key, volume) in parts.volumes {
                 key.put(&mut pod, volume.clone());
@@ -141,7 +124,7 @@ pub(super) fn items(
     };
     if native {
         container.insert("restartPolicy".to_owned(), "Always".into());
-    } else if matches!(setting.kind, Kind::Job | Kind::CronJob) {
+    } else if matches!(kind, Kind::Job | Kind::CronJob) {
         warnings.push(Warning("with placement Container the Job never completes while the sidecar runs".to_owned()));
     }
     let container = Value::Object(assemble(container_name(&key), container, mounts, env)?);

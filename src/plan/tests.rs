@@ -28,10 +28,22 @@ impl World {
     }
 
     fn plan(&self, claims: &[(&str, Stance<'_>)]) -> Plan {
-        let claims: Vec<Claim<'_>> =
-            claims.iter().map(|(name, stance)| Claim { name, uid: Some(name), revision: None, stance: *stance }).collect();
-        let images = Images::default();
-        let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+        // One spec serves several LogSidecars here, each under its own name.
+        let named = |(name, stance): &(&str, Stance<'_>)| match stance {
+            Stance::Apply(spec) => Some(resolved(name, spec.spec().clone())),
+            Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
+        };
+        let named: Vec<Option<ResolvedSpec>> = claims.iter().map(named).collect();
+        let claims: Vec<Claim<'_>> = claims
+            .iter()
+            .zip(&named)
+            .map(|((name, stance), spec)| Claim {
+                name,
+                uid: Some(name),
+                revision: None,
+                stance: spec.as_ref().map_or(*stance, Stance::Apply),
+            })
+            .collect();
         let ledger = self.ledger.as_ref();
         plan(
             &Subject {
@@ -40,7 +52,7 @@ impl World {
                 ledger,
                 owned: &Owned::default(),
                 before: Before::Well,
-                setting,
+                kind: Kind::Deployment,
             },
             &claims,
         )
@@ -60,8 +72,13 @@ fn remove() -> Stance<'static> {
     Stance::Remove(Evidence::Deleting)
 }
 
-fn spec(value: Value) -> LogSidecarSpec {
-    serde_json::from_value(value).expect("a spec")
+fn resolved(name: &str, spec: LogSidecarSpec) -> ResolvedSpec {
+    ResolvedSpec::new(name, spec, &Images::default())
+}
+
+/// The spec of the `LogSidecar` `one`.
+fn spec(value: Value) -> ResolvedSpec {
+    resolved("one", serde_json::from_value(value).expect("a spec"))
 }
 
 /// What an API server adds to a template.
@@ -162,7 +179,7 @@ fn log(name: &'static str) -> impl Strategy<Value = Value> {
     )
 }
 
-fn any_spec() -> impl Strategy<Value = LogSidecarSpec> {
+fn any_spec() -> impl Strategy<Value = ResolvedSpec> {
     let logs = prop_oneof![log("x").prop_map(|log| json!([log])), (log("x"), log("y")).prop_map(|(x, y)| json!([x, y]))];
     let sidecar = prop::sample::select(vec![
         json!({"tail": {}}),
@@ -237,7 +254,7 @@ proptest! {
             world.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned()).collect()
         };
         // A mount of an existing volume may be the owner's own: it is left to him.
-        let uses_existing = one.logs.iter().any(|log| log.volume.as_ref().is_some_and(|volume| volume.existing.is_some()));
+        let uses_existing = one.spec().logs.iter().any(|log| log.volume.as_ref().is_some_and(|volume| volume.existing.is_some()));
         prop_assert!(keys(&lost).iter().all(|key| keys(&world).contains(key)));
         prop_assert!(uses_existing || keys(&lost) == keys(&world));
     }
@@ -264,7 +281,7 @@ fn mounted(volume: &str, path: &str) -> Value {
     with("/spec/containers/0/volumeMounts", json!([{"name": volume, "mountPath": path}]))
 }
 
-fn logs(log: Value) -> LogSidecarSpec {
+fn logs(log: Value) -> ResolvedSpec {
     let mut log = log;
     log["name"] = "x".into();
     spec(json!({"target": {"name": "web"}, "logs": [log], "sidecar": {"container": {"image": "ship:1"}}}))
@@ -324,9 +341,9 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
 
 #[test]
 fn a_sidecar_keeps_its_port_and_another_does_not_get_it() {
-    let mut spec = logs(json!({"directory": "/l"}));
-    let container = json!({"container": {"image": "ship:1", "ports": [{"name": "metrics", "containerPort": 9090}]}});
-    spec.sidecar = Some(serde_json::from_value(container).expect("a sidecar"));
+    let container = json!({"image": "ship:1", "ports": [{"name": "metrics", "containerPort": 9090}]});
+    let logs = json!([{"name": "x", "directory": "/l"}]);
+    let spec = spec(json!({"target": {"name": "web"}, "logs": logs, "sidecar": {"container": container}}));
     let claims = [("one", Stance::Apply(&spec)), ("two", Stance::Apply(&spec))];
     let world = World::new(&app()).then(&claims[..1]);
     let plan = world.plan(&claims);
@@ -335,7 +352,7 @@ fn a_sidecar_keeps_its_port_and_another_does_not_get_it() {
 }
 
 /// The mounts of the application and of the sidecar, and the volumes that were added.
-fn outcome(pod: &Value, spec: &LogSidecarSpec) -> Value {
+fn outcome(pod: &Value, spec: &ResolvedSpec) -> Value {
     let plan = World::new(pod).plan(&[("one", Stance::Apply(spec))]);
     let before = key::list(&pod["spec"], "volumes").count();
     let sidecar = key::container(&plan.template, "one").expect("a sidecar");
@@ -542,17 +559,15 @@ fn a_mount_that_the_owner_makes_his_own_is_his() {
     let mine = json!([{"name": "mine", "mountPath": "/l"}]);
     world.template["spec"]["containers"][0]["volumeMounts"] = mine.clone();
     world.template["spec"]["volumes"].as_array_mut().expect("a list").push(json!({"name": "mine", "emptyDir": {}}));
-    let images = Images::default();
     let key = Key::Mount { container: "app".into(), path: "/l".into() };
     let owned = Owned::of([(key, &mine[0])]);
-    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
     let subject = Subject {
         uid: Some(UID),
         template: &world.template,
         ledger: world.ledger.as_ref(),
         owned: &owned,
         before: Before::Well,
-        setting,
+        kind: Kind::Deployment,
     };
     let claim = Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&one) };
     let plan = plan(&subject, &[claim]);
@@ -585,12 +600,13 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
     // The mounts of a sidecar are ours, too, but go with it.
     let within = ["one", "two"].map(|container| Key::Mount { container: container.into(), path: "/l".into() });
     let owned = Owned::of(keys.into_iter().chain(within).filter_map(|key| key.get(&world.template).map(|item| (key, item))));
+    let specs = ["one", "two", "three"].map(|name| resolved(name, spec.spec().clone()));
     let known = |name, created| Known {
         name,
         uid: Some(name),
         created: Some(created),
         revision: None,
-        spec: Some(&spec),
+        spec: specs.iter().find(|spec| spec.name() == name),
         deletion: DeletionPolicy::Remove,
         phase: Phase::Deleting,
     };
@@ -603,7 +619,7 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
     assert_eq!(found.as_ref().and_then(items), items(&before));
     assert_eq!(recover(UID, &world.template, &Owned::default(), &[known("one", early)]), None);
     // The spec may have changed after the ledger was lost and before anybody looked.
-    let elsewhere: LogSidecarSpec = spec_of(&spec, "Native");
+    let elsewhere = spec_of(&spec, "Native");
     let another = logs(json!({"directory": "/other"}));
     for changed in [&elsewhere, &another] {
         let changed = Known { spec: Some(changed), ..known("one", early) };
@@ -634,10 +650,10 @@ fn a_volume_of_the_owner_at_a_path_of_ours_is_not_recovered() {
     assert_eq!(found.sidecars[0].items.keys().map(ToString::to_string).collect::<Vec<_>>(), ["containers/one"]);
 }
 
-fn spec_of(spec: &LogSidecarSpec, placement: &str) -> LogSidecarSpec {
-    let mut spec = serde_json::to_value(spec).expect("a spec");
-    spec["sidecar"] = json!({"tail": {}, "placement": placement});
-    serde_json::from_value(spec).expect("a spec")
+fn spec_of(of: &ResolvedSpec, placement: &str) -> ResolvedSpec {
+    let mut value = serde_json::to_value(of.spec()).expect("a spec");
+    value["sidecar"] = json!({"tail": {}, "placement": placement});
+    spec(value)
 }
 
 /// As from a backup into another cluster: the workload and the `LogSidecar` both have new uids.
@@ -647,11 +663,15 @@ fn a_workload_that_was_restored_with_its_log_sidecar_is_taken_over_and_let_go() 
     let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
     let ledger = world.ledger.as_mut().expect("a ledger");
     (ledger.workload, ledger.sidecars[0].uid) = (Some("before".into()), Some("before".into()));
-    let images = Images::default();
-    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
     let ledger = world.ledger.as_ref();
-    let subject =
-        Subject { uid: Some(UID), template: &world.template, ledger, owned: &Owned::default(), before: Before::Well, setting };
+    let subject = Subject {
+        uid: Some(UID),
+        template: &world.template,
+        ledger,
+        owned: &Owned::default(),
+        before: Before::Well,
+        kind: Kind::Deployment,
+    };
     let now = Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&one) };
     let before = Claim { name: "one", uid: Some("before"), revision: None, stance: Stance::Remove(Evidence::Missing) };
     let plan = plan(&subject, &[now, before]);
@@ -740,10 +760,14 @@ fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
     let world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
     let keys = world.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned());
     let owned = Owned::of(keys.filter_map(|key| key.get(&world.template).map(|item| (key, item))));
-    let images = Images::default();
-    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
-    let subject =
-        Subject { uid: Some(UID), template: &world.template, ledger: None, owned: &owned, before: Before::Well, setting };
+    let subject = Subject {
+        uid: Some(UID),
+        template: &world.template,
+        ledger: None,
+        owned: &owned,
+        before: Before::Well,
+        kind: Kind::Deployment,
+    };
     let plan = plan(&subject, &[Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&wrong) }]);
     assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNotFound);
     assert_eq!(plan.template, world.template);
@@ -758,6 +782,50 @@ fn the_volume_of_one_that_comes_later_is_there_for_one_that_came_before() {
     assert!(plan.verdicts.iter().all(|verdict| verdict.result.is_ok()), "{:?}", plan.verdicts);
     let again = World::new(&app()).then(&claims).plan(&claims);
     assert_eq!((again.template, again.verdicts), (plan.template, plan.verdicts));
+}
+
+// --- what is computed once ---
+
+#[test]
+fn the_config_is_rendered_with_the_spec_and_not_with_the_plan() {
+    let shipping = spec(json!({
+        "target": {"name": "web"}, "logs": [{"name": "app", "directory": "/l"}], "sidecar": {"fluentBit": {}},
+    }));
+    let config = shipping.config_map().expect("a config");
+    // Neither claim nor plan has the images that rendering needs.
+    let claims: [Claim<'_>; 1] = [Claim { name: "one", uid: None, revision: None, stance: Stance::Apply(&shipping) }];
+    for template in [app(), with("/spec/hostNetwork", json!(true))] {
+        let (owned, kind) = (Owned::default(), Kind::Deployment);
+        let subject = Subject { uid: None, template: &template, ledger: None, owned: &owned, before: Before::Well, kind };
+        let Stance::Apply(planned) = claims[0].stance else { unreachable!() };
+        assert!(std::ptr::eq(planned.config_map().expect("a config"), config));
+        let names = plan(&subject, &claims).template["spec"]["volumes"].to_string();
+        assert!(names.contains(&config.name), "{names}");
+    }
+}
+
+#[test]
+fn a_spec_that_cannot_be_rendered_says_so_in_every_plan() {
+    let wrong = spec(json!({
+        "target": {"name": "web"}, "logs": [{"name": "app", "directory": "/l", "parser": {"format": "regex", "regex": "("}}],
+        "sidecar": {"fluentBit": {}},
+    }));
+    let refusal = wrong.refusal().expect("refused");
+    assert_eq!((refusal.reason, wrong.config_map()), (Reason::ConfigInvalid, None));
+    let plan = World::new(&app()).plan(&[("one", Stance::Apply(&wrong))]);
+    assert_eq!(plan.verdicts[0].result.as_ref(), Err(refusal));
+}
+
+#[test]
+fn the_content_of_a_config_map_of_the_authors_own_is_judged() {
+    let own = spec(json!({
+        "target": {"name": "web"}, "logs": [{"name": "app", "directory": "/l"}],
+        "sidecar": {"otelCollector": {"configMapRef": {"name": "mine", "key": "k"}}},
+    }));
+    assert_eq!(own.config_reference().map(|reference| reference.name.as_str()), Some("mine"));
+    let refusal = own.judge_config("- a list").expect_err("refused");
+    assert_eq!(refusal.reason, Reason::ConfigInvalid);
+    assert!(refusal.message.starts_with("sidecar.otelCollector.configMapRef: ConfigMap mine: "), "{refusal}");
 }
 
 mod policy;

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     api::{Log, LogSidecarSpec},
-    plan::{Items, RENDERER, Setting, Warning, contribution},
-    workload::{key::Key, ledger::Ledger},
+    plan::{Items, RENDERER, ResolvedSpec, Warning, contribution},
+    shipper::Images,
+    workload::{key::Key, kind::Kind, ledger::Ledger},
 };
 
 /// The items of all cases.
@@ -29,16 +30,17 @@ pub(super) struct Sketch {
 
 impl Sketch {
     /// Asks the planner.
-    pub fn new(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>) -> Result<Self, Error> {
+    pub fn new(resolved: &ResolvedSpec, kind: Kind, images: &Images) -> Result<Self, Error> {
+        let (name, spec) = (resolved.name(), resolved.spec());
         let text = serde_json::to_string(spec).unwrap_or_default();
-        let plain = planned(name, spec, setting, &Blanks::new(spec, &[&text], 0))?;
+        let plain = planned(resolved, kind, &Blanks::new(spec, &[&text], 0))?;
         let plain = plain.iter().flat_map(|(_, items, _)| items).map(|(_, item)| item.to_string()).collect::<String>();
         let blanks = Blanks::new(spec, &[&text, name, &plain], 10);
-        let cases = planned(name, spec, setting, &blanks)?;
+        let cases = planned(resolved, kind, &blanks)?;
         let other = Blanks::new(spec, &[&text, name, &plain, blanks.container().unwrap_or_default()], 50);
         let culprit = |log: &&Log| {
             let alone = LogSidecarSpec { logs: vec![(*log).clone()], ..spec.clone() };
-            log.container.is_none() && !is_the_same(name, &alone, setting, [&blanks, &other])
+            log.container.is_none() && !is_the_same(&ResolvedSpec::new(name, alone, images), kind, [&blanks, &other])
         };
         if let Some(log) = spec.logs.iter().find(culprit) {
             return Err(Error::VolumeName { log: log.name.clone() });
@@ -129,10 +131,10 @@ impl Sketch {
 
 type Planned = Vec<(Case, Items, Vec<Warning>)>;
 
-fn planned(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>, blanks: &Blanks) -> Result<Planned, Error> {
+fn planned(spec: &ResolvedSpec, kind: Kind, blanks: &Blanks) -> Result<Planned, Error> {
     let case = |case: Case| {
         let (items, warnings) =
-            contribution(&blanks.pod(spec, case), (name, spec), setting).map_err(|refusal| Error::Refused { refusal })?;
+            contribution(&blanks.pod(spec.spec(), case), spec, kind).map_err(|refusal| Error::Refused { refusal })?;
         Ok((case, items, warnings))
     };
     Case::all().into_iter().map(case).collect()
@@ -140,9 +142,9 @@ fn planned(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>, blanks: &Bla
 
 /// Whether nothing but the name itself depends on the name of the container: what is made from it by a digest cannot be made by
 /// an expression.
-fn is_the_same(name: &str, spec: &LogSidecarSpec, setting: Setting<'_>, blanks: [&Blanks; 2]) -> bool {
+fn is_the_same(spec: &ResolvedSpec, kind: Kind, blanks: [&Blanks; 2]) -> bool {
     let text = |blanks: &Blanks| {
-        let planned = planned(name, spec, setting, blanks).unwrap_or_default();
+        let planned = planned(spec, kind, blanks).unwrap_or_default();
         let items = planned.into_iter().flat_map(|(_, items, _)| items);
         let text: String = items.map(|(key, item)| format!("{key} {item}\n")).collect();
         blanks.readable(&text)

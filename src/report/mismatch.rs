@@ -6,13 +6,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 use crate::{
     api::Target,
-    plan::claim::{Labelled, matches},
+    plan::target::{Labelled, TargetMatcher},
 };
 
 /// The first thing in which a workload differs from what a target asks for; `None` if it does not.
 #[must_use]
 pub fn mismatch(target: &Target, workload: Labelled<'_>) -> Option<String> {
-    if matches(target, workload) {
+    if TargetMatcher::new(target).matches(workload) {
         return None;
     }
     if !workload.kind.is_meant_by(target.api_group.as_deref(), &target.kind) {

@@ -47,7 +47,6 @@ pub const fn remedy(reason: Reason) -> &'static str {
         Reason::Partitioned => "lower spec.updateStrategy.rollingUpdate.partition",
         Reason::RolloutFailed => "look at its pods with `kubectl describe pods`: the image of the sidecar is the usual suspect",
         Reason::Halted | Reason::RolledBack => "correct the LogSidecar: any change of its spec is another try",
-        Reason::ServerTooOld => "set spec.sidecar.placement to Container",
         Reason::LedgerTooLarge => "use fewer LogSidecars, or fewer logs, for this workload",
         Reason::ForeignLedger => "clean its manifest with `logsidecar uninject`, or remove what was put in by hand",
         Reason::Rejected => "correct what the API server objects to; it is tried again",

@@ -49,7 +49,7 @@ pub struct Entry {
     pub origin: Origin,
     /// The version of the renderer that made the items; an upgrade of the program alone changes no template.
     pub renderer: u32,
-    /// The revision of the `LogSidecar` that made them; absent in a file. See [`crate::rollout::revision`].
+    /// The revision of the `LogSidecar` that made them; absent in a file. See [`crate::plan::ResolvedSpec::revision`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// The revision that was there before, if there was one: what a failed rollout gives back. Empty if nobody knows which.

@@ -6,7 +6,7 @@ use std::thread;
 use logsidecar::{
     api::LogSidecarSpec,
     plan::{
-        self, Claim, Plan, RENDERER, Setting, Stance, Subject,
+        self, Claim, Plan, RENDERER, ResolvedSpec, Stance, Subject,
         object::{embed, ledger_text},
     },
     policy::{self, Policy, Source, Version},
@@ -34,16 +34,16 @@ fn kind_of(spec: &LogSidecarSpec) -> Kind {
 
 fn made(spec: &LogSidecarSpec) -> Result<Value, policy::Error> {
     let images = Images::default();
-    let source = Source { namespace: "default", name: "one", kind: kind_of(spec), spec, images: &images };
+    let spec = &ResolvedSpec::new("one", spec.clone(), &images);
+    let source = Source { namespace: "default", kind: kind_of(spec.spec()), spec, images: &images };
     policy::policy(source, Version::V1).map(|Policy { policy, .. }| policy)
 }
 
 fn injected(object: &Value, spec: &LogSidecarSpec) -> Option<Value> {
-    let (kind, images) = (kind_of(spec), Images::default());
+    let (kind, spec) = (kind_of(spec), ResolvedSpec::new("one", spec.clone(), &Images::default()));
     let template = object.pointer(kind.template()).expect("a template");
-    let setting = Setting { kind, images: &images, native_sidecars: true };
-    let subject = Subject { uid: None, template, ledger: None, owned: &Owned::default(), before: Before::Well, setting };
-    let plan = plan::plan(&subject, &[Claim { name: "one", uid: None, revision: None, stance: Stance::Apply(spec) }]);
+    let subject = Subject { uid: None, template, ledger: None, owned: &Owned::default(), before: Before::Well, kind };
+    let plan = plan::plan(&subject, &[Claim { name: "one", uid: None, revision: None, stance: Stance::Apply(&spec) }]);
     let Plan { verdicts, .. } = &plan;
     verdicts[0].result.is_ok().then(|| {
         let mut object = object.clone();

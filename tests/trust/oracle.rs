@@ -9,13 +9,17 @@ use kube::{
 };
 use logsidecar::{
     api::{FINALIZER, LEDGER_ANNOTATION, LogSidecar},
-    kind::Kind,
     plan::{
-        self, Before, Effect, Ledger, Owned, Setting, Subject,
-        claim::{Known, Labelled, Phase, claims},
+        self, Effect, ResolvedSpec, Subject,
+        claim::{Known, Phase, claims},
+        target::Labelled,
     },
-    rollout::revision,
     shipper::Images,
+    workload::{
+        kind::Kind,
+        ledger::{Before, Ledger},
+        owned::Owned,
+    },
 };
 use serde_json::Value;
 
@@ -51,7 +55,8 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
     let uids: Vec<String> = sidecars.iter().map(|sidecar| sidecar.uid().unwrap_or_default()).collect();
     let names: Vec<String> = sidecars.iter().map(ResourceExt::name_any).collect();
     let images = Images::default();
-    let revisions: Vec<String> = sidecars.iter().map(|sidecar| revision(&sidecar.spec, &images)).collect();
+    let resolve = |sidecar: &LogSidecar| ResolvedSpec::new(&sidecar.name_any(), sidecar.spec.clone(), &images);
+    let specs: Vec<ResolvedSpec> = sidecars.iter().map(resolve).collect();
     let known: Vec<Known<'_>> = sidecars
         .iter()
         .enumerate()
@@ -59,8 +64,8 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
             name: &names[at],
             uid: Some(&uids[at]),
             created: Some(&created[at]),
-            revision: Some(&revisions[at]),
-            spec: Some(&sidecar.spec),
+            revision: Some(specs[at].revision()),
+            spec: Some(&specs[at]),
             deletion: sidecar.spec.deletion_policy,
             phase: Phase::Live,
         })
@@ -70,8 +75,8 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
     let labels = workload.metadata.labels.as_ref().unwrap_or(&empty);
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&uid)));
     let claims = claims(Labelled { kind: Kind::Deployment, name: &name, labels }, &known, seen.as_ref());
-    let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
-    let subject = Subject { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, setting };
+    let kind = Kind::Deployment;
+    let subject = Subject { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, kind };
     let plan = plan::plan(&subject, &claims);
     if plan.template != *template || plan.ledger != written {
         return Some(format!("Deployment {name} is not as planned"));

@@ -1,7 +1,7 @@
 //! `logsidecar policy` on a real API server: what is created under a policy is what `inject` would have made of it, and what inject
 //! would refuse is created as it is.
 
-use logsidecar::{api::LEDGER_ANNOTATION, kind::Kind};
+use logsidecar::{api::LEDGER_ANNOTATION, workload::kind::Kind};
 use serde_json::{Value, json};
 
 use crate::{

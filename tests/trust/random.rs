@@ -11,10 +11,7 @@ use kube::{
     Api, ResourceExt,
     api::{DynamicObject, Patch, PatchParams, PostParams},
 };
-use logsidecar::{
-    kind::Kind,
-    plan::{Key, Owned},
-};
+use logsidecar::workload::{key::Key, kind::Kind, owned::Owned};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},

@@ -32,7 +32,7 @@ proptest! {
             let mount = Key::Mount { container: log.container.clone().unwrap_or_default(), path: log.directory.clone() };
             log.volume.as_ref().is_some_and(|volume| volume.existing.is_some()) && mount.get(&pod).is_some()
         };
-        if injected.ledger.is_none() || one.logs.iter().any(is_owners) {
+        if injected.ledger.is_none() || one.spec().logs.iter().any(is_owners) {
             return Ok(());
         }
         // An admission plugin adds its defaults, too.
@@ -122,11 +122,12 @@ fn a_mount_of_an_existing_volume_goes_with_the_sidecar_that_a_policy_made_it_for
 
 #[test]
 fn what_a_policy_has_put_in_is_taken_out_even_if_its_logsidecar_goes_before_anybody_has_looked() {
-    let of = |directory: &str| logs(json!({"directory": directory, "container": "app"}));
-    let (one, two) = (of("/one"), of("/two"));
+    let of =
+        |name: &str, directory: &str| resolved(name, logs(json!({"directory": directory, "container": "app"})).spec().clone());
+    let (one, two) = (of("one", "/one"), of("two", "/two"));
     let apply = [("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))];
     let world = marked(&World::new(&app()).then(&apply).template, &["one", "two"]);
-    let taken = |one: (&LogSidecarSpec, Phase), two: (&LogSidecarSpec, Phase)| {
+    let taken = |one: (&ResolvedSpec, Phase), two: (&ResolvedSpec, Phase)| {
         let known = |name: &'static str, (spec, phase)| Known {
             name,
             uid: Some(name),
@@ -137,10 +138,9 @@ fn what_a_policy_has_put_in_is_taken_out_even_if_its_logsidecar_goes_before_anyb
             phase,
         };
         let known = [known("one", one), known("two", two)];
-        let images = Images::default();
-        let setting = Setting { kind: Kind::Deployment, images: &images, native_sidecars: true };
+        let kind = Kind::Deployment;
         let (template, ledger) = (&world.template, world.ledger.as_ref());
-        let subject = Subject { uid: Some(UID), template, ledger, owned: &Owned::default(), before: Before::Well, setting };
+        let subject = Subject { uid: Some(UID), template, ledger, owned: &Owned::default(), before: Before::Well, kind };
         World { ledger: take_over(&subject, &known), ..world.clone() }
     };
     let origins = |world: &World| -> Vec<ledger::Origin> {
@@ -152,8 +152,7 @@ fn what_a_policy_has_put_in_is_taken_out_even_if_its_logsidecar_goes_before_anyb
     assert_eq!(left.template, World::new(&app()).then(&apply[1..]).template);
     assert_eq!(left.then(&[("two", remove())]).template, app());
     // Who says that nothing is to be done, or may not act yet, is left alone; so is one that is not as it would be now.
-    let mut suspended = two.clone();
-    suspended.suspend = true;
+    let suspended = resolved("two", LogSidecarSpec { suspend: true, ..two.spec().clone() });
     assert_eq!(origins(&taken((&one, Phase::New), (&suspended, Phase::Live))), [Policy, Policy]);
     assert_eq!(origins(&taken((&one, Phase::New), (&suspended, Phase::Deleting))), [Policy, Controller]);
     let changed = logs(json!({"directory": "/changed", "container": "app"}));
