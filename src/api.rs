@@ -21,7 +21,7 @@ pub use output::{
     Search, SecretKey, Stdout, Tls,
 };
 pub use parse::{Format, Language, Multiline, Parser};
-pub use reason::Reason;
+pub use reason::{ParseReasonError, Reason, ReasonClass};
 pub use rollout::{Canary, OnFailure, Rollout, RolloutMode};
 pub use shipper::{ConfigMapKey, Engine, Tail};
 pub use status::{HaltedTarget, LogSidecarStatus, RolloutStatus, Stage, TargetStatus, condition};

@@ -4,19 +4,18 @@
 //! * [`plan`]: what would change
 //! * [`status`]: one line for each target
 //! * [`explain`]: why one workload is as it is
-//! * `mismatch`, `remedy`: the sentences that are not in any message of the planner
+//! * `mismatch`: why a `LogSidecar` does not match a workload
 //! * `style`: colours and columns
 
 pub mod explain;
 mod mismatch;
 pub mod plan;
-mod remedy;
 pub mod status;
 mod style;
 
 use serde::Serialize;
 
-pub use self::{mismatch::mismatch, remedy::remedy, style::Paint};
+pub use self::{mismatch::mismatch, style::Paint};
 use crate::{manifest, workload::kind::Kind};
 
 /// The form of an answer.

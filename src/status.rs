@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    api::{LogSidecarStatus, Reason, RolloutStatus, Stage, TargetStatus, condition},
+    api::{LogSidecarStatus, Reason, ReasonClass, RolloutStatus, Stage, TargetStatus, condition},
     workload::kind::Kind,
 };
 
@@ -44,68 +44,6 @@ impl Outcome {
     #[must_use]
     pub fn new(reason: Reason, injected: bool) -> Self {
         Self { reason, message: String::new(), injected }
-    }
-}
-
-/// What an outcome means for the `LogSidecar`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Class {
-    /// Cannot be served until somebody changes something.
-    Refused,
-    /// Did not work; is tried again, or waits for the workload to recover.
-    Failing,
-    /// Has failed, or waits because another one has, until the spec changes.
-    Halted,
-    /// On the way.
-    Pending,
-    /// Would be changed, if that were wanted; no failure.
-    Planned,
-    /// Left alone because somebody wants it so; no failure.
-    LeftAlone,
-    /// As it should be.
-    Done,
-}
-
-/// How bad a reason is; the worst is the smallest.
-pub(crate) const fn class(reason: Reason) -> Class {
-    match reason {
-        Reason::Available | Reason::Accepted | Reason::NoTargets => Class::Done,
-        Reason::Suspended | Reason::OptedOut | Reason::Paused | Reason::OnDelete | Reason::Partitioned => Class::LeftAlone,
-        Reason::Planned => Class::Planned,
-        Reason::Halted | Reason::RolledBack => Class::Halted,
-        Reason::RollingOut
-        | Reason::Soaking
-        | Reason::Queued
-        | Reason::Pending
-        | Reason::TargetNotFound
-        | Reason::Removing
-        | Reason::Progressing
-        | Reason::Injected
-        | Reason::Updated
-        | Reason::Removed
-        | Reason::HandedOver => Class::Pending,
-        Reason::Retrying | Reason::Contested | Reason::RolloutFailed | Reason::Forbidden => Class::Failing,
-        Reason::KindNotSupported
-        | Reason::ContainerNotFound
-        | Reason::ContainerAmbiguous
-        | Reason::ContainerNameTaken
-        | Reason::VolumeNameTaken
-        | Reason::VolumeNotFound
-        | Reason::VolumeReadOnly
-        | Reason::DirectoryMounted
-        | Reason::MountPathTaken
-        | Reason::EnvNotFound
-        | Reason::PortTaken
-        | Reason::OutputNotSupported
-        | Reason::ConfigInvalid
-        | Reason::Blocked
-        | Reason::ManagedByController
-        | Reason::LedgerUnreadable
-        | Reason::LedgerTooLarge
-        | Reason::ForeignLedger
-        | Reason::Rejected
-        | Reason::Unreadable
-        | Reason::Refused => Class::Refused,
     }
 }
 
@@ -164,7 +102,7 @@ pub fn status(
     };
     let mut worst: Vec<(&Target, &Outcome)> = outcomes.iter().collect();
     // Stable: of one class, by kind and name.
-    worst.sort_by_key(|(_, outcome)| class(outcome.reason));
+    worst.sort_by_key(|(_, outcome)| outcome.reason.class());
     LogSidecarStatus {
         observed_generation: subject.generation,
         conditions: vec![
@@ -176,9 +114,9 @@ pub fn status(
         matched: count(&|_| true),
         injected: count(&|outcome| outcome.injected),
         available: count(&|outcome| outcome.reason == Reason::Available),
-        refused: count(&|outcome| class(outcome.reason) == Class::Refused),
-        pending: count(&|outcome| matches!(class(outcome.reason), Class::Pending | Class::Failing)),
-        halted: count(&|outcome| class(outcome.reason) == Class::Halted),
+        refused: count(&|outcome| outcome.reason.class() == ReasonClass::Refused),
+        pending: count(&|outcome| matches!(outcome.reason.class(), ReasonClass::Pending | ReasonClass::Failing)),
+        halted: count(&|outcome| outcome.reason.class() == ReasonClass::Halted),
         rollout: subject.rollout.clone(),
         targets: worst.into_iter().take(LISTED).map(|(target, outcome)| listed(target, outcome, subject.turn)).collect(),
     }
@@ -236,27 +174,29 @@ fn verdict(subject: Subject<'_>, outcomes: &BTreeMap<Target, Outcome>) -> Verdic
         );
         return Verdict::stalled(Reason::Halted, message);
     }
-    let worst = outcomes.iter().min_by_key(|(target, outcome)| (class(outcome.reason), *target));
+    let worst = outcomes.iter().min_by_key(|(target, outcome)| (outcome.reason.class(), *target));
     let Some((target, outcome)) = worst else {
         return match subject.target {
             Some(name) => Verdict::reconciling(Reason::TargetNotFound, format!("there is no {} {name} yet", subject.kind)),
             None => Verdict::ready(Reason::NoTargets, format!("no {} has these labels", subject.kind)),
         };
     };
-    let of = |class_: Class| outcomes.values().filter(|outcome| class(outcome.reason) == class_).count();
-    let told = |class_: Class| format!("{} of {}{}", of(class_), workloads(outcomes.len()), example(Some((target, outcome))));
-    match class(outcome.reason) {
+    let of = |class: ReasonClass| outcomes.values().filter(|outcome| outcome.reason.class() == class).count();
+    let told =
+        |class: ReasonClass| format!("{} of {}{}", of(class), workloads(outcomes.len()), example(Some((target, outcome))));
+    match outcome.reason.class() {
         // Others may still be on their way, but waiting cannot make this one ready.
-        Class::Refused if outcomes.len() == 1 => Verdict::stalled(outcome.reason, told(Class::Refused)),
-        Class::Refused => Verdict::stalled(Reason::Refused, told(Class::Refused)),
-        Class::Failing => Verdict::reconciling(outcome.reason, told(Class::Failing)),
-        Class::Halted => Verdict::stalled(Reason::Halted, told(Class::Halted)),
-        Class::Pending => Verdict::reconciling(Reason::Progressing, told(Class::Pending)),
-        Class::Planned => {
-            let message = format!("nothing is changed, as spec.rollout.mode is Plan: it would be for {}", told(Class::Planned));
+        ReasonClass::Refused if outcomes.len() == 1 => Verdict::stalled(outcome.reason, told(ReasonClass::Refused)),
+        ReasonClass::Refused => Verdict::stalled(Reason::Refused, told(ReasonClass::Refused)),
+        ReasonClass::Failing => Verdict::reconciling(outcome.reason, told(ReasonClass::Failing)),
+        ReasonClass::Halted => Verdict::stalled(Reason::Halted, told(ReasonClass::Halted)),
+        ReasonClass::Pending => Verdict::reconciling(Reason::Progressing, told(ReasonClass::Pending)),
+        ReasonClass::Planned => {
+            let message =
+                format!("nothing is changed, as spec.rollout.mode is Plan: it would be for {}", told(ReasonClass::Planned));
             Verdict::ready(Reason::Planned, message)
         }
-        Class::LeftAlone | Class::Done => {
+        ReasonClass::LeftAlone | ReasonClass::Done => {
             let available = outcomes.values().filter(|outcome| outcome.reason == Reason::Available).count();
             let reason = if available == 0 { outcome.reason } else { Reason::Available };
             Verdict::ready(reason, format!("{available} of {} available", workloads(outcomes.len())))
