@@ -11,7 +11,8 @@ use super::{
     files::{Input, documents},
     print, warn,
 };
-use crate::{inspect::{Scope, SidecarName, Survey}, report::{self, plan::Plan}, validate::without_nulls};
+use crate::{decide::log_sidecar::LogSidecarKey,
+    inspect::{InspectScope, Inspection}, report::{self, plan::Plan}, validate::without_nulls};
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\

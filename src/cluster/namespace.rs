@@ -21,7 +21,7 @@ use kube::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::cluster::patch::TIMEOUT;
+use super::request::{RequestError, TIMEOUT, bounded, list as list_all, objects};
 use crate::preflight::Surroundings;
 
 /// How long what was read is good enough: many workloads of a namespace are looked at one after the other.

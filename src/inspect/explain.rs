@@ -19,9 +19,9 @@ use crate::{
     decide::{log_sidecar::ValidatedLogSidecar, outcome::summary, question::WriteError},
     plan::claim::WorkloadLabels,
     report::{
-        explain::{ExplainReport, Explanation, InjectedItem, ItemState},
+        explain::{Explanation, LogSidecarExplanation, InjectedItem, ItemState},
         mismatch,
-        plan::WorkloadName,
+        WorkloadRef,
     },
     shipper::Images,
     workload::{
@@ -46,10 +46,10 @@ pub(crate) async fn explain(
     images: Images,
     kinds: &Kinds,
     (kind, name): (Kind, &str),
-) -> Result<(ExplainReport, Vec<String>), InspectError> {
+) -> Result<(Explanation, Vec<String>), InspectError> {
     let namespace = connection.namespace.clone();
-    let workload = WorkloadName::new(kind, &namespace, name);
-    let only_notes = |notes| ExplainReport { workload: workload.clone(), standing: String::new(), notes, sidecars: Vec::new() };
+    let workload = WorkloadRef::new(kind, &namespace, name);
+    let only_notes = |notes| Explanation { workload: workload.clone(), standing: String::new(), notes, sidecars: Vec::new() };
     let mut object = connection.get(&kind.resource(), &namespace, name).await?;
     if !kinds.in_cluster().any(|known| known == kind) {
         return Ok((only_notes(untouched(&connection, kinds, kind, &object).await), Vec::new()));
@@ -77,18 +77,18 @@ pub(crate) async fn explain(
 }
 
 fn report(
-    workload: WorkloadName,
+    workload: WorkloadRef,
     listed: &ListedWorkload,
     log_sidecars: &[Arc<ValidatedLogSidecar>],
     inspected: &Inspected<'_>,
-) -> ExplainReport {
-    let mut sidecars: Vec<Explanation> = log_sidecars.iter().map(|sidecar| explanation(sidecar, listed, inspected)).collect();
+) -> Explanation {
+    let mut sidecars: Vec<LogSidecarExplanation> = log_sidecars.iter().map(|sidecar| explanation(sidecar, listed, inspected)).collect();
     sidecars.sort_by_key(|one| (one.reason.is_empty(), !one.matches, one.sidecar.clone()));
     let notes = notes(&workload.namespace, log_sidecars, inspected);
-    ExplainReport { workload, standing: listed.workload.status.message(), notes, sidecars }
+    Explanation { workload, standing: listed.workload.status.message(), notes, sidecars }
 }
 
-fn explanation(sidecar: &ValidatedLogSidecar, listed: &ListedWorkload, inspected: &Inspected<'_>) -> Explanation {
+fn explanation(sidecar: &ValidatedLogSidecar, listed: &ListedWorkload, inspected: &Inspected<'_>) -> LogSidecarExplanation {
     let (workload, observation) = (&listed.workload, &inspected.observation);
     let name = &sidecar.key.name;
     let id = &workload.key.id;
@@ -105,7 +105,7 @@ fn explanation(sidecar: &ValidatedLogSidecar, listed: &ListedWorkload, inspected
     let items = entry.into_iter().flat_map(|entry| &entry.items);
     let change = inspected.write().filter(|write| changed_names(&write.plan, inspected).contains(name));
     let change = change.filter(|write| write.plan.template != observation.template);
-    Explanation {
+    LogSidecarExplanation {
         sidecar: name.clone(),
         matches,
         mismatch: differs,

@@ -100,7 +100,7 @@ impl LazySurroundings {
         if self.is_skipped {
             return None;
         }
-        let read = async || namespace::fetch(&connection.client, namespace).await.map(Arc::new);
+        let read = || async { namespace::fetch(&connection.client, namespace).await.map(Arc::new) };
         self.read.get_or_init(read).await.as_ref().ok().cloned()
     }
 

@@ -28,7 +28,7 @@ use crate::{
     },
     plan::{ClaimResult, Effect, Plan, Refusal},
     preflight::{Cost, cost},
-    report::plan::{Planned, PlanReport, PlanResult, Refused, WorkloadName},
+    report::{WorkloadRef, plan::{PlanReport, PlanResult, Refused, WorkloadPlan}},
     workload::{kind::Kind, ledger::Ledger},
 };
 
@@ -68,13 +68,13 @@ impl Inspection {
         &self,
         content: &NamespaceObjects,
         about: Option<&BTreeSet<LogSidecarKey>>,
-    ) -> Result<(Vec<Planned>, Option<String>), InspectError> {
+    ) -> Result<(Vec<WorkloadPlan>, Option<String>), InspectError> {
         let log_sidecars: Vec<Arc<ValidatedLogSidecar>> = content.log_sidecars.iter().map(applied).collect();
         let modes = content.log_sidecars.iter().map(|sidecar| (sidecar.key.name.clone(), sidecar.settings.mode)).collect();
         let surroundings = LazySurroundings::default();
         let planner = Planner { inspector: &self.inspector, log_sidecars: &log_sidecars, surroundings: &surroundings, about, modes };
         let planned = stream::iter(&content.workloads).map(|listed| planner.plan(listed));
-        let mut planned: Vec<Planned> =
+        let mut planned: Vec<WorkloadPlan> =
             planned.buffered(CONCURRENCY).try_filter_map(|planned| async { Ok(planned) }).try_collect().await?;
         planned.sort_by(|one, other| one.workload.cmp(&other.workload));
         let note = surroundings.error().map(|error| format!("{error}: what quotas, limits and policies say is not in the plan"));
@@ -103,7 +103,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// `None` if the workload is gone, or has nothing to do with the LogSidecars that are asked about.
-    async fn plan(&self, listed: &ListedWorkload) -> Result<Option<Planned>, InspectError> {
+    async fn plan(&self, listed: &ListedWorkload) -> Result<Option<WorkloadPlan>, InspectError> {
         let (kind, key) = (listed.workload.key.id.kind, &listed.workload.key);
         let request = |verb: &'static str| InspectRequest {
             verb,
@@ -132,7 +132,7 @@ impl Planner<'_> {
         Err(InspectError::Failed(request("patch"), "somebody else changes it all the time".to_owned()))
     }
 
-    async fn attempt(&self, listed: &ListedWorkload) -> Result<Option<Planned>, WriteError> {
+    async fn attempt(&self, listed: &ListedWorkload) -> Result<Option<WorkloadPlan>, WriteError> {
         let workload = &listed.workload;
         let (mut refused, mut remembered) = (Vec::new(), None);
         // A refused dry run is decided about once more: without the LogSidecars whose items were refused.
@@ -180,7 +180,7 @@ impl Planner<'_> {
         write: &Write,
         answer: &Value,
         mut refused: Vec<Refused>,
-    ) -> Planned {
+    ) -> WorkloadPlan {
         let (workload, observation) = (&listed.workload, &inspected.observation);
         let movers = changed_names(&write.plan, inspected);
         if let Some(refusal) = dropped(&write.plan, answer) {
@@ -188,7 +188,7 @@ impl Planner<'_> {
         }
         let words: Vec<(&String, Reason)> = movers.iter().map(|name| (name, word(&write.plan, inspected, name))).collect();
         let messages: Vec<String> = words.iter().map(|(name, word)| format!("{name}: {word}")).collect();
-        Planned {
+        WorkloadPlan {
             sidecars: if movers.is_empty() { names(inspected) } else { movers.iter().cloned().collect() },
             result: PlanResult::Change,
             reason: words.first().map_or(Reason::Updated, |(_, word)| *word).to_string(),
@@ -204,7 +204,7 @@ impl Planner<'_> {
 }
 
 /// A workload to which nothing would be done.
-fn unchanged(listed: &ListedWorkload, inspected: &Inspected<'_>, refused: Vec<Refused>) -> Planned {
+fn unchanged(listed: &ListedWorkload, inspected: &Inspected<'_>, refused: Vec<Refused>) -> WorkloadPlan {
     let workload = &listed.workload;
     let key = &workload.key;
     let results = inspected.results();
@@ -219,8 +219,8 @@ fn unchanged(listed: &ListedWorkload, inspected: &Inspected<'_>, refused: Vec<Re
         (PlanResult::Unchanged, workload.status.reason().to_string(), workload.status.message())
     };
     let template = &inspected.observation.template;
-    Planned {
-        workload: WorkloadName::new(key.id.kind, &key.namespace, &key.id.name),
+    WorkloadPlan {
+        workload: WorkloadRef::new(key.id.kind, &key.namespace, &key.id.name),
         sidecars: if result == PlanResult::Blocked {
             refused.iter().map(|refused| refused.sidecar.clone()).collect()
         } else {

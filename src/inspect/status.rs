@@ -47,7 +47,7 @@ fn recorded<'a>(sidecar: &'a ValidatedLogSidecar, workload: &Workload) -> Option
     let id = &workload.key.id;
     let is_it = |target: &&TargetStatus| target.kind == id.kind.name() && target.name == id.name;
     let target = status.targets.iter().find(is_it).filter(|_| status.observed_generation == sidecar.generation)?;
-    let reason = Reason::parse(&target.reason).filter(|reason| reason.is_known_only_to_controller())?;
+    let reason = target.reason.parse::<Reason>().ok().filter(|reason| reason.is_known_only_to_controller())?;
     Some((reason, target))
 }
 
