@@ -42,7 +42,7 @@ struct Cli {
 enum Command {
     /// Run the controller.
     #[command(after_help = "Example:\n  KUBECONFIG=~/.kube/config logsidecar run --log-level=debug")]
-    Run(controller::Options),
+    Run(operator::OperatorOptions),
     /// Put sidecars into workloads in files, and print the result.
     #[command(
         after_help = "Example:\n  helm template my-chart | logsidecar inject -f logsidecar.yaml -f - | kubectl apply -f -"
@@ -114,13 +114,13 @@ enum Failure {
     Output(#[source] io::Error),
     /// The controller ended.
     #[error(transparent)]
-    Controller(#[from] controller::Error),
+    Controller(#[from] operator::Error),
     /// The process could not start what it needs.
     #[error("cannot start")]
     Start(#[source] io::Error),
     /// The cluster could not be asked.
     #[error(transparent)]
-    Cluster(Box<controller::connection::Error>),
+    Cluster(Box<inspect::connection::InspectError>),
     /// The arguments make no sense.
     #[error("{0}")]
     Usage(String),
@@ -132,8 +132,8 @@ enum Failure {
     Blocked(String),
 }
 
-impl From<controller::connection::Error> for Failure {
-    fn from(error: controller::connection::Error) -> Self {
+impl From<inspect::connection::InspectError> for Failure {
+    fn from(error: inspect::connection::InspectError) -> Self {
         Self::Cluster(Box::new(error))
     }
 }
@@ -170,7 +170,7 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => return ended(plan::run(&arguments), failure),
         Command::Explain(arguments) => return ended(explain::run(&arguments), failure),
         Command::Status(arguments) => return ended(status::run(&arguments), failure),
-        Command::Run(options) => controller::run(options).map_err(Failure::from),
+        Command::Run(options) => operator::run(options).map_err(Failure::from),
         Command::Inject(Inject { files, images }) => carry_out(Verb::Inject, Input::read(&files), &images.into()),
         Command::Uninject(files) => carry_out(Verb::Uninject, Input::read(&files), &Images::default()),
         Command::Validate(files) => carry_out(Verb::Validate, Input::read(&files), &Images::default()),

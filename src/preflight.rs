@@ -2,7 +2,7 @@
 //!
 //! The API server takes almost every pod template. It is the pods made from it that are refused: by a quota, a limit, the
 //! level of Pod Security. Then a rollout hangs that was none of its owner's doing, so we look first. What the controller and
-//! the command line ask is the same [`blockers`]; it is pure, and [`Surroundings`] are what somebody else has read.
+//! the command line ask is the same [`blockers`]; it is pure, and [`NamespaceConstraints`] are what the caller has read.
 //!
 //! * `pod`: what a pod asks for once the defaults of its namespace are in it
 //! * `quota`, `limit_range`, `pod_security`, `autoscaler`: one rule of the API server each
@@ -35,7 +35,7 @@ use crate::{
 
 /// What a namespace says about new pods, as the API server has it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Surroundings {
+pub struct NamespaceConstraints {
     /// The Namespace itself, for its labels.
     pub namespace: Value,
     /// Its `ResourceQuotas`.
@@ -108,7 +108,7 @@ fn without_mounts(container: &Value) -> Value {
 struct Finding {
     /// What tells it from every other of the same pod, and says whether an earlier template had it.
     key: String,
-    /// What is not met, and by whom. Findings that share it are told together.
+    /// What is not met, and by whom. Findings that share it are refusals together.
     subject: String,
     /// What to write instead.
     advice: String,
@@ -119,22 +119,22 @@ struct Finding {
 /// Guarantees: nothing that the template before did not meet either, as far as a pod by itself is concerned; nothing for a
 /// change that only takes out; no value of an environment variable in a message.
 #[must_use]
-pub fn blockers(change: &Change<'_>, surroundings: &Surroundings) -> Vec<Refusal> {
+pub fn blockers(change: &Change<'_>, constraints: &NamespaceConstraints) -> Vec<Refusal> {
     if change.only_takes_out() {
         return Vec::new();
     }
-    let before = Pod::new(change.before, &surroundings.limit_ranges);
-    let after = Pod::new(change.after, &surroundings.limit_ranges);
-    let known: BTreeSet<String> = unmet(change, &before, surroundings).into_iter().map(|finding| finding.key).collect();
-    let mut findings = unmet(change, &after, surroundings);
+    let before = Pod::new(change.before, &constraints.limit_ranges);
+    let after = Pod::new(change.after, &constraints.limit_ranges);
+    let known: BTreeSet<String> = unmet(change, &before, constraints).into_iter().map(|finding| finding.key).collect();
+    let mut findings = unmet(change, &after, constraints);
     findings.retain(|finding| !known.contains(&finding.key));
-    findings.extend(quota::without_room(change.pods, &before, &after, &surroundings.quotas));
-    told(findings)
+    findings.extend(quota::without_room(change.pods, &before, &after, &constraints.quotas));
+    refusals(findings)
 }
 
 /// What a pod by itself does not meet.
-fn unmet(change: &Change<'_>, pod: &Pod<'_>, surroundings: &Surroundings) -> Vec<Finding> {
-    let Surroundings { namespace, quotas, limit_ranges, autoscalers } = surroundings;
+fn unmet(change: &Change<'_>, pod: &Pod<'_>, constraints: &NamespaceConstraints) -> Vec<Finding> {
+    let NamespaceConstraints { namespace, quotas, limit_ranges, autoscalers } = constraints;
     let mut findings = pod_security::unmet(pod, namespace);
     findings.extend(limit_range::unmet(pod, limit_ranges));
     findings.extend(quota::unmet(change, pod, quotas));
@@ -143,7 +143,7 @@ fn unmet(change: &Change<'_>, pod: &Pod<'_>, surroundings: &Surroundings) -> Vec
 }
 
 /// One refusal for each subject, in the order in which they were found.
-fn told(findings: Vec<Finding>) -> Vec<Refusal> {
+fn refusals(findings: Vec<Finding>) -> Vec<Refusal> {
     let mut subjects: Vec<(String, Vec<String>)> = Vec::new();
     for Finding { key: _, subject, advice } in findings {
         match subjects.iter_mut().find(|(known, _)| *known == subject) {

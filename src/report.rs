@@ -20,7 +20,7 @@ use crate::{manifest, workload::kind::Kind};
 
 /// The form of an answer.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
+pub enum OutputFormat {
     /// For people.
     #[default]
     Text,
@@ -35,19 +35,19 @@ pub enum Form {
 /// # Panics
 /// Never: an answer is made of strings, numbers and JSON.
 #[must_use]
-pub fn write<T: Serialize>(form: Form, answer: &T, text: impl FnOnce(&T) -> String) -> String {
+pub fn write<T: Serialize>(form: OutputFormat, answer: &T, text: impl FnOnce(&T) -> String) -> String {
     let value = || serde_json::to_value(answer).expect("strings and numbers are JSON");
     match form {
-        Form::Text => text(answer),
-        Form::Json => format!("{:#}\n", value()),
-        Form::Yaml => manifest::write(&value()),
+        OutputFormat::Text => text(answer),
+        OutputFormat::Json => format!("{:#}\n", value()),
+        OutputFormat::Yaml => manifest::write(&value()),
     }
 }
 
 /// A workload, as it is called in an answer.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
-pub struct Workload {
+pub struct WorkloadRef {
     /// Its kind.
     pub kind: String,
     /// Group and version of its kind.
@@ -58,7 +58,7 @@ pub struct Workload {
     pub name: String,
 }
 
-impl Workload {
+impl WorkloadRef {
     /// A workload of that kind.
     #[must_use]
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
@@ -67,7 +67,7 @@ impl Workload {
     }
 }
 
-impl std::fmt::Display for Workload {
+impl std::fmt::Display for WorkloadRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
     }

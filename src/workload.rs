@@ -3,6 +3,7 @@
 //! * [`id`]: its identity and address
 //! * [`snapshot`]: one version of it, as it is kept; [`packed`]: the form of its template there
 //! * [`kind`]: the kinds, and where the template sits in each
+//! * [`id`]: kind and name
 //! * [`key`], [`normal`]: the address of an item in a template, and the form in which two items are compared
 //! * [`ledger`]: the annotation that records what was put in
 //! * [`owned`]: what `managedFields` say that we own

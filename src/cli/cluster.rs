@@ -5,7 +5,13 @@ use std::io::{self, IsTerminal};
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use crate::{inspect::connection::{ClusterOptions, Connection}, options::{ImageOptions, KindOptions}, report::{Form, Paint}, shipper::Images, workload::kind::Kinds};
+use crate::{
+    inspect::connection::{ClusterOptions, Connection},
+    options::{ImageOptions, KindOptions},
+    report::{OutputFormat, Paint},
+    shipper::Images,
+    workload::kind::Kinds,
+};
 
 /// What `--help` says of each of them.
 pub(super) fn about(what: &str) -> String {
@@ -20,8 +26,8 @@ pub(super) struct Common {
     #[command(flatten)]
     pub cluster: ClusterOptions,
     /// The form of the answer.
-    #[arg(long, short, value_enum, default_value_t = Form::Text)]
-    pub output: Form,
+    #[arg(long, short, value_enum, default_value_t = OutputFormat::Text)]
+    pub output: OutputFormat,
     /// Whether the answer has colours. auto: on a terminal, unless `NO_COLOR` is set.
     #[arg(long, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,

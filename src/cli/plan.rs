@@ -11,8 +11,12 @@ use super::{
     files::{Input, documents},
     print, warn,
 };
-use crate::{decide::log_sidecar::LogSidecarKey,
-    inspect::{InspectScope, Inspection}, report::{self, plan::Plan}, validate::without_nulls};
+use crate::{
+    decide::log_sidecar::LogSidecarKey,
+    inspect::{InspectScope, Inspection},
+    report::{self, plan::PlanReport},
+    validate::without_nulls,
+};
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\
@@ -93,17 +97,17 @@ impl Arguments {
     }
 }
 
-async fn planned(arguments: &Arguments, applied: &[Applied]) -> Result<(Plan, Vec<String>), Failure> {
+async fn planned(arguments: &Arguments, applied: &[Applied]) -> Result<(PlanReport, Vec<String>), Failure> {
     let cluster = arguments.common.connect().await?;
     let here = cluster.connection.namespace.clone();
     let place = |applied: &Applied| applied.namespace.clone().unwrap_or_else(|| here.clone());
     let scope = match (arguments.all_namespaces, applied) {
-        (true, _) => Scope::All,
-        (false, []) => Scope::In([here.clone()].into()),
-        (false, applied) => Scope::In(applied.iter().map(place).collect()),
+        (true, _) => InspectScope::All,
+        (false, []) => InspectScope::In([here.clone()].into()),
+        (false, applied) => InspectScope::In(applied.iter().map(place).collect()),
     };
-    let mut survey = Survey::of(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
-    let mut about: BTreeSet<SidecarName> =
+    let mut survey = Inspection::read(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
+    let mut about: BTreeSet<LogSidecarKey> =
         applied.iter().filter_map(|applied| survey.assume(&place(applied), &applied.object)).collect();
     if let Some(name) = &arguments.name {
         about.insert(survey.named(&here, name).ok_or_else(|| Failure::NoSuch(name.clone(), here.clone()))?);

@@ -9,7 +9,7 @@ use super::{
     cluster::{Common, block_on},
     print, warn,
 };
-use crate::{report, inspect::{Scope, Survey}};
+use crate::{report, inspect::{InspectScope, Inspection}};
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\
@@ -37,8 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let status = block_on(async {
         let cluster = common.connect().await?;
         let here = cluster.connection.namespace.clone();
-        let scope = if *all_namespaces { Scope::All } else { Scope::In([here.clone()].into()) };
-        let survey = Survey::of(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
+        let scope = if *all_namespaces { InspectScope::All } else { InspectScope::In([here.clone()].into()) };
+        let survey = Inspection::read(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
         let about = match name {
             Some(name) => Some(survey.named(&here, name).ok_or_else(|| Failure::NoSuch(name.clone(), here.clone()))?),
             None => None,

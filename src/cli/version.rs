@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     api::LogSidecar,
-    report::{self, Form},
+    report::{self, OutputFormat},
     shipper::Images,
 };
 
@@ -14,8 +14,8 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// The form of the answer.
-    #[arg(long, short, value_enum, default_value_t = Form::Text)]
-    output: Form,
+    #[arg(long, short, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
 }
 
 #[derive(Serialize)]

@@ -11,7 +11,7 @@ pub(super) struct Case {
     before: Value,
     after: Value,
     pods: Pods,
-    surroundings: Surroundings,
+    constraints: NamespaceConstraints,
 }
 
 impl Case {
@@ -27,8 +27,9 @@ impl Case {
 
     /// Another template comes.
     pub fn replaces_all(before: &Value, after: &Value) -> Self {
-        let surroundings = Surroundings { namespace: json!({"metadata": {"name": "shop"}}), ..Surroundings::default() };
-        Self { before: before.clone(), after: after.clone(), pods: Pods { wanted: 3, surges: false }, surroundings }
+        let constraints =
+            NamespaceConstraints { namespace: json!({"metadata": {"name": "shop"}}), ..NamespaceConstraints::default() };
+        Self { before: before.clone(), after: after.clone(), pods: Pods { wanted: 3, surges: false }, constraints }
     }
 
     pub fn pods(mut self, wanted: i64, surges: bool) -> Self {
@@ -37,22 +38,22 @@ impl Case {
     }
 
     pub fn quota(mut self, quota: &Value) -> Self {
-        self.surroundings.quotas.push(quota.clone());
+        self.constraints.quotas.push(quota.clone());
         self
     }
 
     pub fn limit_range(mut self, range: &Value) -> Self {
-        self.surroundings.limit_ranges.push(range.clone());
+        self.constraints.limit_ranges.push(range.clone());
         self
     }
 
     pub fn autoscaler(mut self, autoscaler: &Value) -> Self {
-        self.surroundings.autoscalers.push(autoscaler.clone());
+        self.constraints.autoscalers.push(autoscaler.clone());
         self
     }
 
     pub fn level(mut self, level: &str) -> Self {
-        self.surroundings.namespace["metadata"]["labels"] = json!({"pod-security.kubernetes.io/enforce": level});
+        self.constraints.namespace["metadata"]["labels"] = json!({"pod-security.kubernetes.io/enforce": level});
         self
     }
 
@@ -67,7 +68,7 @@ impl Case {
 
 /// What is told.
 pub(super) fn messages(case: &Case) -> Vec<String> {
-    let refusals = blockers(&case.change(), &case.surroundings);
+    let refusals = blockers(&case.change(), &case.constraints);
     assert!(refusals.iter().all(|refusal| refusal.reason == Reason::Blocked));
     refusals.into_iter().map(|refusal| refusal.message).collect()
 }
@@ -153,7 +154,7 @@ fn template() -> impl Strategy<Value = Value> {
     )
 }
 
-fn surroundings() -> impl Strategy<Value = Surroundings> {
+fn constraints() -> impl Strategy<Value = NamespaceConstraints> {
     let level = prop::sample::select(vec!["privileged", "baseline", "restricted"]);
     let bounds = (amounts(), prop::sample::select(vec!["Container", "Pod"])).prop_map(|(amounts, kind)| {
         json!({"metadata": {"name": "bounds"}, "spec": {"limits": [{"type": kind, "min": amounts["requests"], "max": amounts["limits"]}]}})
@@ -167,7 +168,7 @@ fn surroundings() -> impl Strategy<Value = Surroundings> {
     let autoscaler = json!({"metadata": {"name": "busy"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"},
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}}]}});
     (level, prop::collection::vec(bounds, 0..2), prop::collection::vec(quotas, 0..2), any::<bool>()).prop_map(
-        move |(level, limit_ranges, quotas, scaled)| Surroundings {
+        move |(level, limit_ranges, quotas, scaled)| NamespaceConstraints {
             namespace: json!({"metadata": {"name": "shop", "labels": {"pod-security.kubernetes.io/enforce": level}}}),
             quotas,
             limit_ranges,
@@ -177,9 +178,9 @@ fn surroundings() -> impl Strategy<Value = Surroundings> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    (template(), template(), surroundings(), 0..5i64, any::<bool>()).prop_map(
-        |(before, after, surroundings, wanted, surges)| Case { before, after, pods: Pods { wanted, surges }, surroundings },
-    )
+    (template(), template(), constraints(), 0..5i64, any::<bool>()).prop_map(|(before, after, constraints, wanted, surges)| {
+        Case { before, after, pods: Pods { wanted, surges }, constraints }
+    })
 }
 
 proptest! {
@@ -205,15 +206,15 @@ proptest! {
 
     #[test]
     fn a_namespace_that_says_nothing_blocks_nothing(case in case()) {
-        prop_assert_eq!(messages(&Case { surroundings: Surroundings::default(), ..case }), [""; 0]);
+        prop_assert_eq!(messages(&Case { constraints: NamespaceConstraints::default(), ..case }), [""; 0]);
     }
 
     #[test]
     fn what_blocks_is_unmet_by_the_new_pod_and_was_not_by_the_old(case in case()) {
         let case = Case { pods: Pods { wanted: 0, surges: false }, ..case };
         let unmet_by = |template: &Value| -> Vec<String> {
-            let pod = Pod::new(template, &case.surroundings.limit_ranges);
-            let findings = unmet(&case.change(), &pod, &case.surroundings);
+            let pod = Pod::new(template, &case.constraints.limit_ranges);
+            let findings = unmet(&case.change(), &pod, &case.constraints);
             findings.into_iter().map(|finding| format!("{}: {}", finding.subject, finding.advice)).collect()
         };
         let (old, new) = (unmet_by(&case.before), unmet_by(&case.after));

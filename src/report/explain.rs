@@ -2,27 +2,27 @@
 
 use serde::Serialize;
 
-use super::{Paint, Workload};
+use super::{Paint, WorkloadRef};
 
 /// A workload, and what each `LogSidecar` has to do with it.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Explained {
+pub struct Explanation {
     /// Which one.
     #[serde(flatten)]
-    pub workload: Workload,
+    pub workload: WorkloadRef,
     /// How its pods are doing.
     pub standing: String,
     /// What is to be known first: that the controller does not touch it, or who does.
     pub notes: Vec<String>,
     /// The LogSidecars, those that mean it first.
-    pub sidecars: Vec<Block>,
+    pub sidecars: Vec<LogSidecarExplanation>,
 }
 
 /// What one `LogSidecar` has to do with it.
 #[derive(Serialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase")]
-pub struct Block {
+pub struct LogSidecarExplanation {
     /// Its name.
     pub sidecar: String,
     /// Whether it is for this workload.
@@ -34,7 +34,7 @@ pub struct Block {
     /// A sentence.
     pub message: String,
     /// What it has put in.
-    pub items: Vec<Item>,
+    pub items: Vec<InjectedItem>,
     /// The revision of it that the workload has; empty if none.
     pub revision: String,
     /// Whether that is the current one.
@@ -48,16 +48,16 @@ pub struct Block {
 /// Something that was put in.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Item {
+pub struct InjectedItem {
     /// Where it is.
     pub key: String,
     /// Whether it is as it was put in.
-    pub state: State,
+    pub state: ItemState,
 }
 
 /// Whether something is as it was put in.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ItemState {
     /// It is.
     AsPutIn,
     /// Somebody, or an admission plugin, has changed it.
@@ -66,7 +66,7 @@ pub enum State {
     Missing,
 }
 
-impl State {
+impl ItemState {
     const fn told(self) -> &'static str {
         match self {
             Self::AsPutIn => "as put in",
@@ -76,7 +76,7 @@ impl State {
     }
 }
 
-impl Explained {
+impl Explanation {
     /// For people.
     #[must_use]
     pub fn text(&self, paint: Paint) -> String {
@@ -91,8 +91,9 @@ impl Explained {
     }
 }
 
-fn told(block: &Block, paint: Paint) -> String {
-    let Block { sidecar, matches, mismatch, reason, message, items, revision, is_current, change, remedy } = block;
+fn told(block: &LogSidecarExplanation, paint: Paint) -> String {
+    let LogSidecarExplanation { sidecar, matches, mismatch, reason, message, items, revision, is_current, change, remedy } =
+        block;
     let mut out = paint.bold(&format!("LogSidecar {sidecar}"));
     if !reason.is_empty() {
         out.push_str(&format!("  {reason}"));
@@ -122,25 +123,28 @@ mod tests {
 
     #[test]
     fn each_logsidecar_has_its_block() {
-        let matched = Block {
+        let matched = LogSidecarExplanation {
             sidecar: "web-logs".into(),
             matches: true,
             reason: "RollingOut".into(),
             message: "1 of 3 pods are new, 3 available".into(),
             items: vec![
-                Item { key: "initContainers/web-logs".into(), state: State::AsPutIn },
-                Item { key: "volumes/logs".into(), state: State::Changed },
-                Item { key: "mounts/app:/l".into(), state: State::Missing },
+                InjectedItem { key: "initContainers/web-logs".into(), state: ItemState::AsPutIn },
+                InjectedItem { key: "volumes/logs".into(), state: ItemState::Changed },
+                InjectedItem { key: "mounts/app:/l".into(), state: ItemState::Missing },
             ],
             revision: "ab12".into(),
             is_current: true,
             remedy: "nothing: wait".into(),
-            ..Block::default()
+            ..LogSidecarExplanation::default()
         };
-        let other =
-            Block { sidecar: "api".into(), mismatch: "needs the label app=web, has app=api".into(), ..Block::default() };
-        let explained = Explained {
-            workload: Workload::new(Kind::Deployment, "shop", "web"),
+        let other = LogSidecarExplanation {
+            sidecar: "api".into(),
+            mismatch: "needs the label app=web, has app=api".into(),
+            ..LogSidecarExplanation::default()
+        };
+        let explained = Explanation {
+            workload: WorkloadRef::new(Kind::Deployment, "shop", "web"),
             standing: "1 of 3 pods are new, 3 available".into(),
             notes: Vec::new(),
             sidecars: vec![matched, other],

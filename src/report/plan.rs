@@ -6,7 +6,7 @@ mod text;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Paint, Workload};
+use super::{Paint, WorkloadRef};
 use crate::{
     api::{OnFailure, RolloutMode},
     preflight::Cost,
@@ -15,22 +15,22 @@ use crate::{
 
 /// Everything that would change, and what would not.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct PlanReport {
     /// The workloads, in the order of their addresses.
-    pub workloads: Vec<Planned>,
+    pub workloads: Vec<WorkloadPlan>,
     /// How the changes would be rolled out.
-    pub rollouts: Vec<Rollout>,
+    pub rollouts: Vec<RolloutPlan>,
 }
 
 /// What would become of one workload.
 #[derive(Clone, Debug)]
-pub struct Planned {
+pub struct WorkloadPlan {
     /// Which one.
-    pub workload: Workload,
+    pub workload: WorkloadRef,
     /// The LogSidecars for which it would be changed, else all that concern it.
     pub sidecars: Vec<String>,
     /// What would become of it.
-    pub result: Fate,
+    pub result: PlanResult,
     /// One word.
     pub reason: String,
     /// A sentence; empty where the word says it all.
@@ -55,7 +55,7 @@ pub struct Planned {
 
 /// What would become of a workload.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum PlanResult {
     /// It would be changed.
     Change,
     /// It is as it is to be.
@@ -79,7 +79,7 @@ pub struct Refused {
 
 /// How the changes for a `LogSidecar` would be rolled out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rollout {
+pub struct RolloutPlan {
     /// Where it is.
     pub namespace: String,
     /// Its name.
@@ -96,7 +96,7 @@ pub struct Rollout {
     pub mode: RolloutMode,
 }
 
-impl Rollout {
+impl RolloutPlan {
     /// In a sentence.
     fn told(&self) -> String {
         let first = match self.canary.as_str() {
@@ -137,9 +137,9 @@ pub struct Summary {
     pub cost: Cost,
 }
 
-impl Planned {
+impl WorkloadPlan {
     fn is_blocked(&self) -> bool {
-        self.result == Fate::Blocked || !self.refused.is_empty()
+        self.result == PlanResult::Blocked || !self.refused.is_empty()
     }
 
     fn value(&self) -> Value {
@@ -178,11 +178,12 @@ impl Planned {
     }
 }
 
-impl Plan {
+impl PlanReport {
     /// Sums it up.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let changed: Vec<&Planned> = self.workloads.iter().filter(|planned| planned.result == Fate::Change).collect();
+        let changed: Vec<&WorkloadPlan> =
+            self.workloads.iter().filter(|planned| planned.result == PlanResult::Change).collect();
         let rolling = || changed.iter().filter(|planned| planned.rolls);
         Summary {
             changed: changed.len(),
@@ -191,7 +192,7 @@ impl Plan {
             unchanged: self
                 .workloads
                 .iter()
-                .filter(|planned| matches!(planned.result, Fate::Unchanged | Fate::LeftAlone))
+                .filter(|planned| matches!(planned.result, PlanResult::Unchanged | PlanResult::LeftAlone))
                 .count(),
             blocked: self.workloads.iter().filter(|planned| planned.is_blocked()).count(),
             cost: changed.iter().map(|planned| planned.cost).sum(),
@@ -201,7 +202,7 @@ impl Plan {
     fn value(&self) -> Value {
         let Summary { changed, rollouts, pods, unchanged, blocked, cost } = self.summary();
         let rolls_out = self.rollouts.iter().map(|rollout| {
-            let Rollout { namespace, name, canary, at_a_time, soak_millis, on_failure, mode } = rollout;
+            let RolloutPlan { namespace, name, canary, at_a_time, soak_millis, on_failure, mode } = rollout;
             json!({
                 "namespace": namespace,
                 "name": name,
@@ -213,7 +214,7 @@ impl Plan {
             })
         });
         json!({
-            "workloads": self.workloads.iter().map(Planned::value).collect::<Vec<_>>(),
+            "workloads": self.workloads.iter().map(WorkloadPlan::value).collect::<Vec<_>>(),
             "summary": {
                 "changed": changed,
                 "rollouts": rollouts,
@@ -234,7 +235,7 @@ impl Plan {
 }
 
 /// For programs.
-impl Serialize for Plan {
+impl Serialize for PlanReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value().serialize(serializer)
     }

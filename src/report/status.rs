@@ -7,23 +7,23 @@ use super::style::columns;
 /// Everything.
 #[derive(Serialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase")]
-pub struct Status {
+pub struct StatusReport {
     /// The LogSidecars.
-    pub sidecars: Vec<Sidecar>,
+    pub sidecars: Vec<LogSidecarRow>,
     /// Their targets, the worst first.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetRow>,
 }
 
 /// A `LogSidecar`.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Sidecar {
+pub struct LogSidecarRow {
     /// Where it is.
     pub namespace: String,
     /// Its name.
     pub name: String,
     /// Its conditions, as the controller has written them.
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<ConditionRow>,
     /// Whether they are about the current spec.
     pub observed: bool,
     /// How many workloads it is for.
@@ -41,7 +41,7 @@ pub struct Sidecar {
 /// A condition.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Condition {
+pub struct ConditionRow {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
@@ -56,7 +56,7 @@ pub struct Condition {
 /// One target of a `LogSidecar`.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Target {
+pub struct TargetRow {
     /// Where it is.
     pub namespace: String,
     /// The `LogSidecar`.
@@ -79,7 +79,7 @@ pub struct Target {
     pub message: String,
 }
 
-impl Status {
+impl StatusReport {
     /// For people. With `namespaces`, each line says where it is.
     #[must_use]
     pub fn text(&self, namespaces: bool) -> String {
@@ -105,8 +105,8 @@ fn row(namespaces: bool, namespace: &str, cells: [String; 7]) -> Vec<String> {
     namespaces.then(|| namespace.to_owned()).into_iter().chain(cells).collect()
 }
 
-fn cells(target: &Target) -> [String; 7] {
-    let Target { namespace: _, sidecar, kind, name, reason, injected, available, pods, revision, message } = target;
+fn cells(target: &TargetRow) -> [String; 7] {
+    let TargetRow { namespace: _, sidecar, kind, name, reason, injected, available, pods, revision, message } = target;
     [
         sidecar.clone(),
         format!("{kind}/{name}"),
@@ -119,10 +119,10 @@ fn cells(target: &Target) -> [String; 7] {
 }
 
 /// `LogSidecar shop/web-logs: Ready=True (Available), …; 3 matched, 3 injected, 3 available; rollout Rolling`
-fn sidecar(sidecar: &Sidecar) -> String {
-    let Sidecar { namespace, name, conditions, observed, matched, injected, available, stage, halted } = sidecar;
-    let told = |condition: &Condition| {
-        let Condition { kind, status, reason, message } = condition;
+fn sidecar(sidecar: &LogSidecarRow) -> String {
+    let LogSidecarRow { namespace, name, conditions, observed, matched, injected, available, stage, halted } = sidecar;
+    let told = |condition: &ConditionRow| {
+        let ConditionRow { kind, status, reason, message } = condition;
         let ready = kind == "Ready";
         let message = if message.is_empty() || !ready { String::new() } else { format!(": {message}") };
         (ready || status == "True").then(|| format!("{kind}={status} ({reason}{message})"))
@@ -145,13 +145,13 @@ mod tests {
 
     #[test]
     fn there_is_a_line_for_each_logsidecar_and_each_target() {
-        let condition = |kind: &str, status: &str, message: &str| Condition {
+        let condition = |kind: &str, status: &str, message: &str| ConditionRow {
             kind: kind.into(),
             status: status.into(),
             reason: "Refused".into(),
             message: message.into(),
         };
-        let sidecar = Sidecar {
+        let sidecar = LogSidecarRow {
             namespace: "shop".into(),
             name: "logs".into(),
             conditions: vec![
@@ -166,7 +166,7 @@ mod tests {
             stage: "Rolling".into(),
             halted: String::new(),
         };
-        let target = Target {
+        let target = TargetRow {
             namespace: "shop".into(),
             sidecar: "logs".into(),
             kind: "Deployment".into(),
@@ -178,7 +178,7 @@ mod tests {
             revision: String::new(),
             message: "which?".into(),
         };
-        let good = Target {
+        let good = TargetRow {
             name: "web".into(),
             reason: "Available".into(),
             injected: true,
@@ -187,7 +187,7 @@ mod tests {
             message: String::new(),
             ..target.clone()
         };
-        let status = Status { sidecars: vec![sidecar], targets: vec![target, good] };
+        let status = StatusReport { sidecars: vec![sidecar], targets: vec![target, good] };
         let expected = "\
 LogSidecar shop/logs: Ready=False (Refused: 1 of 2 workloads), Stalled=True (Refused); 2 matched, 1 injected, 1 available; rollout Rolling
 
@@ -197,6 +197,6 @@ logs         Deployment/web   Available            yes        3/3    ab12
 ";
         assert_eq!(status.text(false), expected);
         assert!(status.text(true).contains("\nshop        logs         Deployment/api "));
-        assert_eq!(Status::default().text(false), "");
+        assert_eq!(StatusReport::default().text(false), "");
     }
 }

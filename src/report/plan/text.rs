@@ -2,7 +2,7 @@
 
 use similar::TextDiff;
 
-use super::{Fate, Plan, Planned, Summary, shortened::shortened, told};
+use super::{PlanReport, PlanResult, Summary, WorkloadPlan, shortened::shortened, told};
 use crate::{
     manifest,
     report::{Paint, counted},
@@ -11,16 +11,16 @@ use crate::{
 /// How many unchanged lines are shown around a change.
 const CONTEXT: usize = 3;
 
-pub(super) fn plan(plan: &Plan, paint: Paint) -> String {
+pub(super) fn plan(plan: &PlanReport, paint: Paint) -> String {
     let mut out = String::new();
     for planned in &plan.workloads {
         let block = workload(planned, paint);
         // A difference is set apart; lines that say that nothing happens are not.
-        if planned.result == Fate::Change && !out.is_empty() && !out.ends_with("\n\n") {
+        if planned.result == PlanResult::Change && !out.is_empty() && !out.ends_with("\n\n") {
             out.push('\n');
         }
         out.push_str(&block);
-        if planned.result == Fate::Change {
+        if planned.result == PlanResult::Change {
             out.push('\n');
         }
     }
@@ -39,19 +39,19 @@ pub(super) fn plan(plan: &Plan, paint: Paint) -> String {
     out
 }
 
-fn workload(planned: &Planned, paint: Paint) -> String {
+fn workload(planned: &WorkloadPlan, paint: Paint) -> String {
     let title = title(planned);
     let mut out = match planned.result {
-        Fate::Change => {
+        PlanResult::Change => {
             let head = paint.bold(&format!("{title}  {}", price(planned)));
             format!("{head}\n{}", difference(planned, paint))
         }
-        Fate::Unchanged => format!("{title}  Unchanged\n"),
-        Fate::Blocked => format!("{title}  Blocked: {}\n", said(&planned.reason, &planned.message)),
-        Fate::LeftAlone => format!("{title}  LeftAlone: {}\n", said(&planned.reason, &planned.message)),
+        PlanResult::Unchanged => format!("{title}  Unchanged\n"),
+        PlanResult::Blocked => format!("{title}  Blocked: {}\n", said(&planned.reason, &planned.message)),
+        PlanResult::LeftAlone => format!("{title}  LeftAlone: {}\n", said(&planned.reason, &planned.message)),
     };
     // The first of the refusals of a blocked one is in its title.
-    let told = usize::from(planned.result == Fate::Blocked);
+    let told = usize::from(planned.result == PlanResult::Blocked);
     for refused in planned.refused.iter().skip(told) {
         out.push_str(&format!("blocked: LogSidecar {}: {}\n", refused.sidecar, said(&refused.reason, &refused.message)));
     }
@@ -62,7 +62,7 @@ fn workload(planned: &Planned, paint: Paint) -> String {
 }
 
 /// `Deployment shop/web  (LogSidecar web-logs)`
-fn title(planned: &Planned) -> String {
+fn title(planned: &WorkloadPlan) -> String {
     let sidecars = match planned.sidecars.as_slice() {
         [] => String::new(),
         [one] => format!("  (LogSidecar {one})"),
@@ -72,7 +72,7 @@ fn title(planned: &Planned) -> String {
 }
 
 /// `1 rollout, 3 pods, cpu +15m, memory +48Mi`
-fn price(planned: &Planned) -> String {
+fn price(planned: &WorkloadPlan) -> String {
     let pods = counted(usize::try_from(planned.pods).unwrap_or(usize::MAX), "pod");
     let parts = [counted(usize::from(planned.rolls), "rollout"), pods].into_iter().chain(told(planned.cost));
     parts.collect::<Vec<_>>().join(", ")
@@ -87,7 +87,7 @@ fn said(reason: &str, message: &str) -> String {
     }
 }
 
-fn difference(planned: &Planned, paint: Paint) -> String {
+fn difference(planned: &WorkloadPlan, paint: Paint) -> String {
     let (before, after) = shortened(&planned.before, &planned.template);
     let (before, after) = (manifest::write(&before), manifest::write(&after));
     if before == after {
@@ -125,21 +125,21 @@ mod tests {
         api::{OnFailure, RolloutMode},
         preflight::Cost,
         report::{
-            Workload,
-            plan::{Refused, Rollout},
+            WorkloadRef,
+            plan::{Refused, RolloutPlan},
         },
         workload::kind::Kind,
     };
     use serde_json::{Value, json};
 
-    fn planned(name: &str, result: Fate) -> Planned {
+    fn planned(name: &str, result: PlanResult) -> WorkloadPlan {
         let before = json!({"spec": {"containers": [{"name": "app", "image": "nginx"}], "dnsPolicy": "ClusterFirst"}});
         let mut template = before.clone();
-        if result == Fate::Change {
+        if result == PlanResult::Change {
             template["spec"]["volumes"] = json!([{"name": "logs", "emptyDir": {}}]);
         }
-        Planned {
-            workload: Workload::new(Kind::Deployment, "shop", name),
+        WorkloadPlan {
+            workload: WorkloadRef::new(Kind::Deployment, "shop", name),
             sidecars: vec!["web-logs".to_owned()],
             result,
             reason: "Suspended".to_owned(),
@@ -147,7 +147,7 @@ mod tests {
             warnings: Vec::new(),
             refused: Vec::new(),
             pods: 3,
-            rolls: result == Fate::Change,
+            rolls: result == PlanResult::Change,
             cost: Cost { cpu_millis: 15, memory_bytes: 48 << 20, pods: 3 },
             before,
             template,
@@ -155,8 +155,8 @@ mod tests {
         }
     }
 
-    fn rollout(name: &str) -> Rollout {
-        Rollout {
+    fn rollout(name: &str) -> RolloutPlan {
+        RolloutPlan {
             namespace: "shop".to_owned(),
             name: name.to_owned(),
             canary: "1".to_owned(),
@@ -169,16 +169,17 @@ mod tests {
 
     #[test]
     fn what_changes_is_a_difference_and_all_else_a_line() {
-        let changed = Planned { warnings: vec!["volume logs has no sizeLimit".to_owned()], ..planned("web", Fate::Change) };
+        let changed =
+            WorkloadPlan { warnings: vec!["volume logs has no sizeLimit".to_owned()], ..planned("web", PlanResult::Change) };
         let refused = Refused { sidecar: "x".into(), reason: "ContainerAmbiguous".into(), message: "which?".into() };
-        let blocked = Planned {
+        let blocked = WorkloadPlan {
             reason: refused.reason.clone(),
             message: refused.message.clone(),
             refused: vec![refused],
-            ..planned("api", Fate::Blocked)
+            ..planned("api", PlanResult::Blocked)
         };
-        let workloads = vec![blocked, planned("old", Fate::LeftAlone), changed, planned("zoo", Fate::Unchanged)];
-        let text = Plan { workloads, rollouts: vec![rollout("web-logs")] }.text(Paint::Plain);
+        let workloads = vec![blocked, planned("old", PlanResult::LeftAlone), changed, planned("zoo", PlanResult::Unchanged)];
+        let text = PlanReport { workloads, rollouts: vec![rollout("web-logs")] }.text(Paint::Plain);
         let expected = "\
 Deployment shop/api  (LogSidecar web-logs)  Blocked: ContainerAmbiguous: which?
 Deployment shop/old  (LogSidecar web-logs)  LeftAlone: Suspended: spec.suspend is true
@@ -203,9 +204,9 @@ Rolls out: canary 1, then 5 at a time, soak 15s; on failure: Halt
 
     #[test]
     fn a_workload_whose_ledger_alone_changes_does_not_roll() {
-        let before = planned("web", Fate::Unchanged).before;
-        let only = Planned { template: before, rolls: false, cost: Cost::default(), ..planned("web", Fate::Change) };
-        let text = Plan { workloads: vec![only], rollouts: Vec::new() }.text(Paint::Plain);
+        let before = planned("web", PlanResult::Unchanged).before;
+        let only = WorkloadPlan { template: before, rolls: false, cost: Cost::default(), ..planned("web", PlanResult::Change) };
+        let text = PlanReport { workloads: vec![only], rollouts: Vec::new() }.text(Paint::Plain);
         let expected = "\
 Deployment shop/web  (LogSidecar web-logs)  0 rollouts, 3 pods
 only the annotation logsidecar.dev/injected would change
@@ -217,10 +218,10 @@ Plan: 1 would change (0 rollouts, 0 pods).
 
     #[test]
     fn a_summary_says_what_there_is() {
-        let text = |workloads: Vec<Planned>| summary(&Plan { workloads, rollouts: Vec::new() }.summary());
+        let text = |workloads: Vec<WorkloadPlan>| summary(&PlanReport { workloads, rollouts: Vec::new() }.summary());
         assert_eq!(text(Vec::new()), "Plan: no workload is concerned.");
-        assert_eq!(text(vec![planned("a", Fate::Unchanged)]), "Plan: nothing would change, 1 stays as it is.");
-        let taken_out = Planned { cost: -planned("a", Fate::Change).cost, ..planned("a", Fate::Change) };
+        assert_eq!(text(vec![planned("a", PlanResult::Unchanged)]), "Plan: nothing would change, 1 stays as it is.");
+        let taken_out = WorkloadPlan { cost: -planned("a", PlanResult::Change).cost, ..planned("a", PlanResult::Change) };
         assert_eq!(text(vec![taken_out]), "Plan: 1 would change (1 rollout, 3 pods). Cost: cpu -15m, memory -48Mi.");
     }
 
@@ -228,7 +229,7 @@ Plan: 1 would change (0 rollouts, 0 pods).
     fn several_rollouts_are_told_by_name() {
         let rollouts = vec![
             rollout("a"),
-            Rollout {
+            RolloutPlan {
                 canary: "0".into(),
                 soak_millis: 1500,
                 on_failure: OnFailure::Rollback,
@@ -236,7 +237,7 @@ Plan: 1 would change (0 rollouts, 0 pods).
                 ..rollout("b")
             },
         ];
-        let text = Plan { workloads: Vec::new(), rollouts }.text(Paint::Plain);
+        let text = PlanReport { workloads: Vec::new(), rollouts }.text(Paint::Plain);
         let expected = "\
 Plan: no workload is concerned.
 LogSidecar shop/a rolls out: canary 1, then 5 at a time, soak 15s; on failure: Halt
@@ -247,18 +248,19 @@ LogSidecar shop/b rolls out: 5 at a time, soak 1500ms; on failure: Rollback; spe
 
     #[test]
     fn colours_are_only_around_what_they_colour() {
-        let text = Plan { workloads: vec![planned("web", Fate::Change)], rollouts: Vec::new() }.text(Paint::Coloured);
+        let text =
+            PlanReport { workloads: vec![planned("web", PlanResult::Change)], rollouts: Vec::new() }.text(Paint::Coloured);
         assert!(text.contains("\x1b[32m+  volumes:\x1b[0m\n"), "{text}");
         assert!(text.contains("\n   dnsPolicy: ClusterFirst\n"), "{text}");
     }
 
     #[test]
     fn programs_get_amounts_without_a_sign_and_the_whole_template() {
-        let value = Plan { workloads: vec![planned("web", Fate::Change)], rollouts: vec![rollout("a")] }.value();
+        let value = PlanReport { workloads: vec![planned("web", PlanResult::Change)], rollouts: vec![rollout("a")] }.value();
         let one = &value["workloads"][0];
         assert_eq!(one["cost"], json!({"cpu": "15m", "memory": "48Mi"}));
         assert_eq!((&one["result"], &one["rollouts"], &one["pods"]), (&json!("Change"), &json!(1), &json!(3)));
-        assert_eq!(one["template"], planned("web", Fate::Change).template);
+        assert_eq!(one["template"], planned("web", PlanResult::Change).template);
         assert_eq!(value["summary"]["changed"], 1);
     }
 }
