@@ -50,4 +50,4 @@ pub fn decide(observation: &Observation<'_>, answers: &Answers) -> Decision {
 type Step<T> = Result<T, Box<Decision>>;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -172,3 +172,34 @@ fn with_finalizer(mut object: DynamicObject) -> DynamicObject {
     }
     object
 }
+
+/// The observation of a command, for the property that the controller decides alike.
+#[cfg(test)]
+pub(crate) mod parity {
+    use super::*;
+    use crate::{
+        decide::{
+            Observation,
+            question::{Answer, Question},
+        },
+        workload::kind::Kind,
+    };
+
+    /// Runs a decision on what a command observes of these objects; whose turn it is is answered as a command knows it.
+    pub fn decide<T>(
+        workload: &DynamicObject,
+        log_sidecars: &[DynamicObject],
+        run: impl FnOnce(&Observation<'_>, &dyn Fn(&Question) -> Option<Answer>) -> T,
+    ) -> T {
+        let listed = ListedWorkload::observe(Kind::Deployment, workload).expect("a workload");
+        let images = Images::default();
+        let observe = |object: &DynamicObject| ValidatedLogSidecar::observe(&with_finalizer(object.clone()), &images);
+        let log_sidecars: Vec<_> = log_sidecars.iter().filter_map(observe).map(Arc::new).collect();
+        let scheduler = observe::scheduler(&log_sidecars, &Kinds::default());
+        let observation = observe::observe(&listed.workload, &log_sidecars, scheduler.view(&listed.workload.key), None);
+        run(&observation, &|question| match question {
+            Question::Turn(requests) => Some(Answer::Turn(observe::turn(&scheduler, requests))),
+            _ => None,
+        })
+    }
+}

@@ -108,7 +108,7 @@ fn without_mounts(container: &Value) -> Value {
 struct Finding {
     /// What tells it from every other of the same pod, and says whether an earlier template had it.
     key: String,
-    /// What is not met, and by whom. Findings that share it are refusals together.
+    /// What is not met, and by whom. Findings that share it are reported together.
     subject: String,
     /// What to write instead.
     advice: String,

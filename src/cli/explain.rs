@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let (explained, notes) = block_on(async {
         let cluster = common.connect().await?;
-        Ok(survey::explain(cluster.connection, cluster.images, &kinds, (kind, name)).await?)
+        Ok(inspect::explain(cluster.connection, cluster.images, &kinds, (kind, name)).await?)
     })?;
     notes.iter().for_each(|note| warn(note));
     print(&report::write(common.output, &explained, |explained| explained.text(common.paint())))?;

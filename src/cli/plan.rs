@@ -106,11 +106,11 @@ async fn planned(arguments: &Arguments, applied: &[Applied]) -> Result<(PlanRepo
         (false, []) => InspectScope::In([here.clone()].into()),
         (false, applied) => InspectScope::In(applied.iter().map(place).collect()),
     };
-    let mut survey = Inspection::read(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
+    let mut inspection = Inspection::read(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
     let mut about: BTreeSet<LogSidecarKey> =
-        applied.iter().filter_map(|applied| survey.assume(&place(applied), &applied.object)).collect();
+        applied.iter().filter_map(|applied| inspection.assume(&place(applied), &applied.object)).collect();
     if let Some(name) = &arguments.name {
-        about.insert(survey.named(&here, name).ok_or_else(|| Failure::NoSuch(name.clone(), here.clone()))?);
+        about.insert(inspection.find(&here, name).ok_or_else(|| Failure::NoSuch(name.clone(), here.clone()))?);
     }
-    Ok(survey.plan((!about.is_empty()).then_some(&about)).await?)
+    Ok(inspection.plan((!about.is_empty()).then_some(&about)).await?)
 }

@@ -38,12 +38,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let cluster = common.connect().await?;
         let here = cluster.connection.namespace.clone();
         let scope = if *all_namespaces { InspectScope::All } else { InspectScope::In([here.clone()].into()) };
-        let survey = Inspection::read(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
+        let inspection = Inspection::read(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
         let about = match name {
-            Some(name) => Some(survey.named(&here, name).ok_or_else(|| Failure::NoSuch(name.clone(), here.clone()))?),
+            Some(name) => Some(inspection.find(&here, name).ok_or_else(|| Failure::NoSuch(name.clone(), here.clone()))?),
             None => None,
         };
-        let status = survey.status(about.as_ref());
+        let status = inspection.status(about.as_ref()).await;
         if status.sidecars.is_empty() {
             warn(&if *all_namespaces {
                 "no LogSidecar in any namespace".to_owned()

@@ -22,12 +22,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::request::{RequestError, TIMEOUT, bounded, list as list_all, objects};
-use crate::preflight::Surroundings;
+use crate::preflight::NamespaceConstraints;
 
 /// How long what was read is good enough: many workloads of a namespace are looked at one after the other.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// Why the surroundings are not known.
+/// Why the constraints are not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The controller's role lacks a rule.
@@ -53,18 +53,18 @@ pub enum Error {
     },
 }
 
-/// Reads the surroundings of the workloads in a namespace, in four requests at once.
+/// Reads the constraints of the workloads in a namespace, in four requests at once.
 ///
 /// # Errors
 /// The first of the four that fails; nothing takes longer than [`TIMEOUT`].
-pub async fn fetch(client: &Client, namespace: &str) -> Result<Surroundings, Error> {
+pub async fn fetch(client: &Client, namespace: &str) -> Result<NamespaceConstraints, Error> {
     let (namespace, quotas, limit_ranges, autoscalers) = tokio::try_join!(
         get_namespace(client, namespace),
         list::<ResourceQuota>(client, namespace),
         list::<LimitRange>(client, namespace),
         list::<HorizontalPodAutoscaler>(client, namespace),
     )?;
-    Ok(Surroundings { namespace, quotas, limit_ranges, autoscalers })
+    Ok(NamespaceConstraints { namespace, quotas, limit_ranges, autoscalers })
 }
 
 async fn get_namespace(client: &Client, namespace: &str) -> Result<Value, Error> {
@@ -105,7 +105,7 @@ type Slot = tokio::sync::Mutex<Option<CachedRead>>;
 
 struct CachedRead {
     at: Instant,
-    found: Result<Arc<Surroundings>, Error>,
+    found: Result<Arc<NamespaceConstraints>, Error>,
 }
 
 impl CachedRead {
@@ -119,7 +119,7 @@ impl NamespaceCache {
     ///
     /// # Errors
     /// See [`fetch`]. It is in the log already: once, until it is another one.
-    pub async fn of(&self, client: &Client, namespace: &str) -> Result<Arc<Surroundings>, Error> {
+    pub async fn of(&self, client: &Client, namespace: &str) -> Result<Arc<NamespaceConstraints>, Error> {
         let slot = self.slot(namespace);
         let mut cached = slot.lock().await;
         if let Some(known) = cached.as_ref().filter(|cached| cached.is_fresh()) {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::{OnFailure, Reason, RolloutMode},
     plan::{self, Claim, Effect, Intent, Plan, Refusal, ResolvedSpec, claim::Evidence},
-    preflight::{self, Surroundings},
+    preflight::{self, NamespaceConstraints},
     rollout::{
         canary::CanaryFitness,
         scheduler::{TurnRequest, Wait},
@@ -83,28 +83,28 @@ impl<'a> Attempt<'a> {
         };
         let applying: Vec<usize> = movers.iter().filter(applies).copied().collect();
         let Some(last) = applying.last().copied() else { return Ok(None) };
-        let surroundings = match self.answers.surroundings() {
-            None => return Err(Box::new(Decision::ask(Question::Surroundings))),
+        let constraints = match self.answers.constraints() {
+            None => return Err(Box::new(Decision::ask(Question::Constraints))),
             // Preflight is advice; the API server has the last word.
             Some(None) => return Ok(None),
-            Some(Some(surroundings)) => surroundings,
+            Some(Some(constraints)) => constraints,
         };
-        let Some(all) = self.blocker(&plan.template, surroundings) else { return Ok(None) };
+        let Some(all) = self.blocker(&plan.template, constraints) else { return Ok(None) };
         // Of several, the one that would be blocked alone; if it is only too much together, the newest.
         let alone = |index: usize| {
             let mut claims = self.claims.clone();
             for other in applying.iter().filter(|other| **other != index) {
                 claims[*other].intent = Intent::Keep(Reason::Pending);
             }
-            self.blocker(&self.observation.plan(&claims).template, surroundings)
+            self.blocker(&self.observation.plan(&claims).template, constraints)
         };
         let single = applying.iter().find_map(|index| Some((*index, alone(*index)?)));
         Ok(Some(single.unwrap_or((last, all))))
     }
 
-    fn blocker(&self, after: &Value, surroundings: &Surroundings) -> Option<Refusal> {
+    fn blocker(&self, after: &Value, constraints: &NamespaceConstraints) -> Option<Refusal> {
         let change = change_of(self.observation.workload, &self.observation.template, after);
-        preflight::blockers(&change, surroundings).into_iter().next()
+        preflight::blockers(&change, constraints).into_iter().next()
     }
 
     /// Keeps back the LogSidecars in `mode: Plan`.

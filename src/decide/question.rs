@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{log_sidecar::LogSidecarKey, memory::PlanState};
 use crate::{
     plan::{Plan, Refusal, ResolvedSpec},
-    preflight::Surroundings,
+    preflight::NamespaceConstraints,
     rollout::scheduler::{TurnRequest, Wait},
     workload::id::WorkloadKey,
 };
@@ -21,8 +21,8 @@ pub enum Question {
     RecordHalt(LogSidecarKey),
     /// Which spec did this `LogSidecar` have at that revision? Answer: [`Answer::KeptSpec`].
     KeptSpec(LogSidecarKey, String),
-    /// Which quotas, limits and policies do new pods of the namespace have to meet? Answer: [`Answer::Surroundings`].
-    Surroundings,
+    /// Which quotas, limits and policies do new pods of the namespace have to meet? Answer: [`Answer::Constraints`].
+    Constraints,
     /// Which template does a dry run of this plan return? Answer: [`Answer::DryRun`].
     DryRun(Arc<Plan>, PlanState),
     /// May the workload be changed now, for all of these LogSidecars at once? Answer: [`Answer::Turn`].
@@ -37,7 +37,7 @@ pub enum Answer {
     /// The spec of an earlier revision.
     KeptSpec(KeptSpec),
     /// What new pods have to meet; `None` if that cannot be read.
-    Surroundings(Option<Arc<Surroundings>>),
+    Constraints(Option<Arc<NamespaceConstraints>>),
     /// What a dry run returned.
     DryRun(DryRun),
     /// Whether it is the workload's turn.
@@ -109,7 +109,7 @@ pub enum WriteError {
 pub struct Answers {
     confirmed: BTreeMap<(&'static str, LogSidecarKey), bool>,
     kept: BTreeMap<(LogSidecarKey, String), KeptSpec>,
-    surroundings: Option<Option<Arc<Surroundings>>>,
+    constraints: Option<Option<Arc<NamespaceConstraints>>>,
     dry_runs: BTreeMap<PlanState, DryRun>,
     turns: BTreeMap<Vec<TurnRequest<LogSidecarKey>>, Turn>,
 }
@@ -122,7 +122,7 @@ impl Answers {
             (Question::IsGone(key, _), Answer::Confirmed(yes)) => drop(self.confirmed.insert(("gone", key), yes)),
             (Question::RecordHalt(key), Answer::Confirmed(yes)) => drop(self.confirmed.insert(("halt", key), yes)),
             (Question::KeptSpec(key, revision), Answer::KeptSpec(kept)) => drop(self.kept.insert((key, revision), kept)),
-            (Question::Surroundings, Answer::Surroundings(found)) => self.surroundings = Some(found),
+            (Question::Constraints, Answer::Constraints(found)) => self.constraints = Some(found),
             (Question::DryRun(_, state), Answer::DryRun(result)) => drop(self.dry_runs.insert(state, result)),
             (Question::Turn(requests), Answer::Turn(turn)) => drop(self.turns.insert(requests, turn)),
             _ => {}
@@ -145,8 +145,8 @@ impl Answers {
         self.kept.get(&(key.clone(), revision.to_owned()))
     }
 
-    pub(super) const fn surroundings(&self) -> Option<&Option<Arc<Surroundings>>> {
-        self.surroundings.as_ref()
+    pub(super) const fn constraints(&self) -> Option<&Option<Arc<NamespaceConstraints>>> {
+        self.constraints.as_ref()
     }
 
     pub(super) fn dry_run(&self, state: &PlanState) -> Option<&DryRun> {

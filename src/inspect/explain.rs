@@ -10,7 +10,7 @@ use kube::{
 
 use super::{
     connection::{Connection, InspectError},
-    observe::{DryRuns, Inspected, Inspector, LazySurroundings, ListedWorkload},
+    observe::{DryRuns, Inspected, Inspector, LazyConstraints, ListedWorkload},
     plan::changed_names,
     read_log_sidecars,
     status::outcome,
@@ -61,10 +61,10 @@ pub(crate) async fn explain(
         let Some(listed) = ListedWorkload::observe(kind, &object) else {
             return Ok((only_notes(vec![format!("it has no pod template at {}", kind.template())]), Vec::new()));
         };
-        let surroundings = LazySurroundings::default();
-        match inspector.decide(&listed.workload, &log_sidecars, None, &surroundings, dry_runs).await {
+        let constraints = LazyConstraints::default();
+        match inspector.decide(&listed.workload, &log_sidecars, None, &constraints, dry_runs).await {
             Ok(inspected) => {
-                let unread = surroundings.error();
+                let unread = constraints.error();
                 let warning = unread.map(|error| format!("{error}: what quotas, limits and policies say is not considered"));
                 return Ok((report(workload, &listed, &log_sidecars, &inspected), warning.into_iter().collect()));
             }

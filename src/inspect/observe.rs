@@ -23,7 +23,7 @@ use crate::{
         question::{Answer, DryRun, KeptSpec, Question, Turn, WriteError},
     },
     plan::{ClaimResult, Plan, ResolvedSpec, claim::WorkloadLabels},
-    preflight::Surroundings,
+    preflight::NamespaceConstraints,
     rollout::scheduler::{RolloutScheduler, RolloutView, TurnRequest, Wait},
     shipper::Images,
     status::TargetOutcome,
@@ -50,9 +50,9 @@ pub(super) struct Inspector {
 
 /// What new pods of a namespace have to meet: read at most once, and only if a decision asks for it.
 #[derive(Default)]
-pub(super) struct LazySurroundings {
+pub(super) struct LazyConstraints {
     is_skipped: bool,
-    read: OnceCell<Result<Arc<Surroundings>, namespace::Error>>,
+    read: OnceCell<Result<Arc<NamespaceConstraints>, namespace::Error>>,
 }
 
 /// Whether dry runs are made to answer a decision. Without one, what is injected counts as it is.
@@ -90,13 +90,13 @@ impl ListedWorkload {
     }
 }
 
-impl LazySurroundings {
+impl LazyConstraints {
     /// Never read: preflight is left out.
     pub fn skip() -> Self {
         Self { is_skipped: true, ..Self::default() }
     }
 
-    async fn read(&self, connection: &Connection, namespace: &str) -> Option<Arc<Surroundings>> {
+    async fn read(&self, connection: &Connection, namespace: &str) -> Option<Arc<NamespaceConstraints>> {
         if self.is_skipped {
             return None;
         }
@@ -120,7 +120,7 @@ impl Inspector {
         workload: &'a Workload,
         log_sidecars: &'a [Arc<ValidatedLogSidecar>],
         refused: Option<Remembered>,
-        surroundings: &LazySurroundings,
+        constraints: &LazyConstraints,
         dry_runs: DryRuns,
     ) -> Result<Inspected<'a>, WriteError> {
         let scheduler = scheduler(log_sidecars, &self.kinds);
@@ -135,8 +135,8 @@ impl Inspector {
                 // That is where it is known from.
                 Question::RecordHalt(_) => Answer::Confirmed(true),
                 Question::KeptSpec(key, revision) => Answer::KeptSpec(self.kept_spec(log_sidecars, key, revision).await),
-                Question::Surroundings => {
-                    Answer::Surroundings(surroundings.read(&self.connection, &workload.key.namespace).await)
+                Question::Constraints => {
+                    Answer::Constraints(constraints.read(&self.connection, &workload.key.namespace).await)
                 }
                 Question::DryRun(plan, _) => Answer::DryRun(self.dry_run(&observation, plan, dry_runs).await?),
                 Question::Turn(requests) => Answer::Turn(turn(&scheduler, requests)),

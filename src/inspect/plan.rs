@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     Inspection, NamespaceObjects,
     connection::{InspectError, InspectRequest},
-    observe::{DryRuns, Inspected, Inspector, LazySurroundings, ListedWorkload, is_about_the_caller},
+    observe::{DryRuns, Inspected, Inspector, LazyConstraints, ListedWorkload, is_about_the_caller},
     warnings::{mode_warning, warnings},
 };
 use crate::{
@@ -71,13 +71,13 @@ impl Inspection {
     ) -> Result<(Vec<WorkloadPlan>, Option<String>), InspectError> {
         let log_sidecars: Vec<Arc<ValidatedLogSidecar>> = content.log_sidecars.iter().map(applied).collect();
         let modes = content.log_sidecars.iter().map(|sidecar| (sidecar.key.name.clone(), sidecar.settings.mode)).collect();
-        let surroundings = LazySurroundings::default();
-        let planner = Planner { inspector: &self.inspector, log_sidecars: &log_sidecars, surroundings: &surroundings, about, modes };
+        let constraints = LazyConstraints::default();
+        let planner = Planner { inspector: &self.inspector, log_sidecars: &log_sidecars, constraints: &constraints, about, modes };
         let planned = stream::iter(&content.workloads).map(|listed| planner.plan(listed));
         let mut planned: Vec<WorkloadPlan> =
             planned.buffered(CONCURRENCY).try_filter_map(|planned| async { Ok(planned) }).try_collect().await?;
         planned.sort_by(|one, other| one.workload.cmp(&other.workload));
-        let note = surroundings.error().map(|error| format!("{error}: what quotas, limits and policies say is not in the plan"));
+        let note = constraints.error().map(|error| format!("{error}: what quotas, limits and policies say is not in the plan"));
         Ok((planned, note))
     }
 }
@@ -95,7 +95,7 @@ fn applied(sidecar: &Arc<ValidatedLogSidecar>) -> Arc<ValidatedLogSidecar> {
 struct Planner<'a> {
     inspector: &'a Inspector,
     log_sidecars: &'a [Arc<ValidatedLogSidecar>],
-    surroundings: &'a LazySurroundings,
+    constraints: &'a LazyConstraints,
     about: Option<&'a BTreeSet<LogSidecarKey>>,
     /// `spec.rollout.mode` as it is written.
     modes: BTreeMap<String, RolloutMode>,
@@ -137,7 +137,7 @@ impl Planner<'_> {
         let (mut refused, mut remembered) = (Vec::new(), None);
         // A refused dry run is decided about once more: without the LogSidecars whose items were refused.
         for _ in 0..2 {
-            let decided = self.inspector.decide(workload, self.log_sidecars, remembered.take(), self.surroundings, DryRuns::Make);
+            let decided = self.inspector.decide(workload, self.log_sidecars, remembered.take(), self.constraints, DryRuns::Make);
             let inspected = decided.await?;
             if !self.is_asked_about(&inspected) {
                 return Ok(None);
@@ -156,7 +156,7 @@ impl Planner<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let decided = self.inspector.decide(workload, self.log_sidecars, remembered, self.surroundings, DryRuns::Make);
+        let decided = self.inspector.decide(workload, self.log_sidecars, remembered, self.constraints, DryRuns::Make);
         Ok(Some(unchanged(listed, &decided.await?, refused)))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Inspection, NamespaceObjects,
-    observe::{DryRuns, Inspected, LazySurroundings},
+    observe::{DryRuns, Inspected, LazyConstraints},
 };
 use crate::{
     api::{Reason, RolloutMode, Stage, TargetStatus},
@@ -90,9 +90,9 @@ impl Inspection {
         let mut rows = Vec::new();
         for listed in &content.workloads {
             // Quotas and dry runs would be one request and more for each workload: `plan` and `explain` have them.
-            let surroundings = LazySurroundings::skip();
+            let constraints = LazyConstraints::skip();
             let decided =
-                self.inspector.decide(&listed.workload, &content.log_sidecars, None, &surroundings, DryRuns::Skip).await;
+                self.inspector.decide(&listed.workload, &content.log_sidecars, None, &constraints, DryRuns::Skip).await;
             let inspected = match decided {
                 Ok(inspected) => inspected,
                 Err(WriteError::Conflict | WriteError::Gone | WriteError::Refused(_) | WriteError::Timeout(_) | WriteError::Failed(_)) => continue,

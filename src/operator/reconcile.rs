@@ -74,7 +74,7 @@ impl WorkloadReconciler {
 
     /// One decision, carried out. Returns when to reconcile again, and whether that was the last decision.
     async fn attempt(&self, workload: &Arc<Workload>, log_sidecars: &LogSidecars) -> (Next, bool) {
-        let observation = self.observe(workload, log_sidecars);
+        let observation = observe(workload, log_sidecars, &self.rollouts, &self.memory);
         let mut answers = Answers::default();
         loop {
             let decision = decide(&observation, &answers);
@@ -106,13 +106,6 @@ impl WorkloadReconciler {
                 }
             };
         }
-    }
-
-    fn observe<'a>(&self, workload: &'a Workload, log_sidecars: &'a LogSidecars) -> Observation<'a> {
-        let (remembered, conflicts) = self.memory.of(&workload.uid);
-        let rollout = self.rollouts.scheduler().view(&workload.key);
-        let now = Instant::now().into_std();
-        Observation::new(workload, log_sidecars, Knowledge { rollout, remembered, conflicts, now })
     }
 
     /// Records a decision about `before`, which is `after` now.
@@ -147,3 +140,13 @@ impl WorkloadReconciler {
     }
 }
 
+/// What is known of a workload now.
+fn observe<'a>(workload: &'a Workload, log_sidecars: &'a LogSidecars, rollouts: &Rollouts, memory: &Memory) -> Observation<'a> {
+    let (remembered, conflicts) = memory.of(&workload.uid);
+    let rollout = rollouts.scheduler().view(&workload.key);
+    let now = Instant::now().into_std();
+    Observation::new(workload, log_sidecars, Knowledge { rollout, remembered, conflicts, now })
+}
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ async fn many_who_ask_at_once_are_told_what_one_has_read() {
     let cache = NamespaceCache::default();
     let (one, two) = tokio::join!(cache.of(&client, "shop"), cache.of(&client, "shop"));
     let named = |name: &str| json!({"metadata": {"name": name}});
-    let expected = Surroundings {
+    let expected = NamespaceConstraints {
         namespace: object("/api/v1/namespaces/shop"),
         quotas: vec![named("quota")],
         limit_ranges: vec![named("range")],

@@ -40,9 +40,9 @@ impl WorkloadReconciler {
                 Some(sidecar) => self.kept_spec(sidecar, revision).await,
                 None => KeptSpec::Unavailable,
             }),
-            Question::Surroundings => {
+            Question::Constraints => {
                 let namespace = &observation.workload.key.namespace;
-                Answer::Surroundings(self.namespaces.of(&self.client, namespace).await.ok())
+                Answer::Constraints(self.namespaces.of(&self.client, namespace).await.ok())
             }
             Question::DryRun(plan, _) => Answer::DryRun(self.dry_run(observation, plan).await),
             Question::Turn(requests) => {
