@@ -243,7 +243,7 @@ pub struct LogVolume {
     pub empty_dir: Option<EmptyDir>,
     /// A claim in the namespace of the workload; what it holds outlives the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persistent_volume_claim: Option<Claim>,
+    pub persistent_volume_claim: Option<VolumeClaim>,
     /// A volume that the pod template already has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<Existing>,
@@ -278,7 +278,7 @@ fn quantity(_: &mut SchemaGenerator) -> Schema {
 /// `v1.PersistentVolumeClaimVolumeSource`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Claim {
+pub struct VolumeClaim {
     /// The name of a `PersistentVolumeClaim`.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: String,

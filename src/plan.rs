@@ -6,7 +6,7 @@
 //! * `resolved`: a spec with everything that follows from it; [`target`]: which workloads it is for
 //! * [`claim`]: which LogSidecars want what of a workload
 //! * `admitted`: what a policy of the API server has put in
-//! * `held`, `draft`: what a claim has in the template already; claims settled one after the other
+//! * `owned_items`, `draft`: what a claim has in the template already; claims settled one after the other
 //! * `sidecar`, `shipping`, `volume`, `port`, `user`: what one `LogSidecar` puts in; [`config`]: the ConfigMap that goes with it
 //! * [`difference`]: the JSON patch from one template to the other
 
@@ -15,9 +15,9 @@ pub mod claim;
 pub mod config;
 pub mod difference;
 mod draft;
-mod held;
 pub mod object;
 pub mod patch;
+mod owned_items;
 mod port;
 mod refusal;
 mod resolved;
@@ -33,15 +33,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 pub use self::{
-    admitted::take_over,
-    claim::{Claim, Evidence, Stance},
+    admitted::adopt_admitted,
+    claim::{Claim, Evidence, Intent},
     config::ConfigMap,
-    held::recover,
+    owned_items::recover,
     refusal::{Refusal, Warning},
     resolved::ResolvedSpec,
     sidecar::RENDERER,
 };
-use self::{draft::Draft, held::Held, strip::strip};
+use self::{draft::Draft, owned_items::OwnedItems, strip::strip};
 use crate::{
     api::Reason,
     workload::{
@@ -52,18 +52,18 @@ use crate::{
     },
 };
 
-/// A workload as the planner sees it.
+/// A workload as the planner reads it.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct PlanInput<'a> {
     /// Its uid; absent in a file.
     pub uid: Option<&'a str>,
     /// Its pod template.
     pub template: &'a Value,
-    /// What its annotation says about earlier plans.
+    /// The ledger in its annotation.
     pub ledger: Option<&'a Ledger>,
-    /// What its `managedFields` say.
+    /// The items that its `managedFields` give to us.
     pub owned: &'a Owned,
-    /// How its pods do as it is.
+    /// The state of its pods before the plan.
     pub before: Before,
     /// Its kind.
     pub kind: Kind,
@@ -79,24 +79,24 @@ pub struct Plan {
     pub template: Value,
     /// The ledger that goes with it; `None`: no annotation.
     pub ledger: Option<Ledger>,
-    /// What became of each claim, in the order of the claims.
-    pub verdicts: Vec<Verdict>,
-    /// Items that are somebody else's now: left in place, struck from the ledger.
+    /// The result of each claim, in the order of the claims.
+    pub results: Vec<ClaimResult>,
+    /// Items that have another owner now: left in place, removed from the ledger.
     pub handed_over: Vec<Key>,
 }
 
-/// What became of one claim.
+/// The result of one claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ClaimResult {
     /// The name of the `LogSidecar`.
     pub name: String,
     /// Its uid; absent in a file.
     pub uid: Option<String>,
-    /// What became of it.
+    /// The effect, or why the claim is refused.
     pub result: Result<Effect, Refusal>,
 }
 
-/// What became of a claim that could be met.
+/// The effect of a claim that is met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The template holds what the spec asks for.
@@ -114,31 +114,31 @@ pub enum Effect {
 /// # Guarantees
 /// * Outside the items that the returned ledger names, and those that the given one named, the template stays as it was.
 /// * Planning the result again with the same claims returns it unchanged.
-/// * Only [`Stance::Remove`] takes items out for good, and only items that are ours; only [`Stance::Apply`] changes any.
+/// * Only [`Intent::Remove`] takes items out for good, and only items that are ours; only [`Intent::Apply`] changes any.
 /// * A refused claim leaves what it had put in as it is, unless the owner has put a volume of his own in the place of one of
 ///   its: then the rest is taken out.
 #[must_use]
-pub fn plan(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
-    let mut plan = step(subject, claims);
+pub fn plan(input: &PlanInput<'_>, claims: &[Claim<'_>]) -> Plan {
+    let mut plan = step(input, claims);
     // What one claim puts in can make room for another that came before it: without another step that would be another
     // rollout. A step that changes nothing is the last, so a converged workload costs one.
-    let mut before = (subject.template.clone(), subject.ledger.cloned());
+    let mut before = (input.template.clone(), input.ledger.cloned());
     for _ in claims {
         if (&plan.template, &plan.ledger) == (&before.0, &before.1) {
             break;
         }
         before = (plan.template, plan.ledger);
         let earlier = plan.handed_over;
-        plan = step(&Subject { template: &before.0, ledger: before.1.as_ref(), ..*subject }, claims);
+        plan = step(&PlanInput { template: &before.0, ledger: before.1.as_ref(), ..*input }, claims);
         plan.handed_over.splice(0..0, earlier);
     }
     plan
 }
 
 /// Meets every claim as far as it can be met with those before it.
-fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
-    let copied = subject.ledger.filter(|ledger| ledger.is_foreign(subject.uid));
-    let ledger = subject.ledger.map(|ledger| ledger.seen_from(subject.uid));
+fn step(input: &PlanInput<'_>, claims: &[Claim<'_>]) -> Plan {
+    let copied = input.ledger.filter(|ledger| ledger.is_foreign(input.uid));
+    let ledger = input.ledger.map(|ledger| ledger.seen_from(input.uid));
     // An entry that nobody speaks for stays.
     let entries = ledger.as_ref().map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
     let unclaimed = entries.iter().filter(|entry| !claims.iter().any(|claim| entry.is_of(claim.name, claim.uid)));
@@ -146,7 +146,7 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
         name: &entry.name,
         uid: entry.uid.as_deref(),
         revision: None,
-        stance: Stance::Keep(Reason::Pending),
+        intent: Intent::Keep(Reason::Pending),
     });
     let all: Vec<Claim<'_>> = claims.iter().copied().chain(unclaimed).collect();
     // An entry is one claim's: of a copy, which has lost the uids, that of an old namesake is not given out once more.
@@ -158,23 +158,28 @@ fn step(subject: &Subject<'_>, claims: &[Claim<'_>]) -> Plan {
     let found: Vec<Option<&Entry>> = all.iter().map(&mut entry_of).collect();
     let admitted: Vec<Key> = all.iter().zip(&found).filter_map(|(claim, entry)| admitted::container(claim, *entry)).collect();
     let admitted: Vec<&str> = admitted.iter().filter_map(Key::container).collect();
-    let held = all.iter().zip(&found);
-    let held: Vec<Held<'_>> =
-        held.map(|(claim, entry)| Held::new(subject, (ledger.as_ref(), copied), &admitted, *entry, claim)).collect();
-    let kept: BTreeSet<&Key> = held.iter().filter(|held| !held.is_replanned()).flat_map(|held| &held.ours).collect();
-    let replanned = held.iter().filter(|held| held.is_replanned()).flat_map(|held| &held.ours);
+    let owned_items = all.iter().zip(&found);
+    let owned_items: Vec<OwnedItems<'_>> =
+        owned_items.map(|(claim, entry)| OwnedItems::new(input, (ledger.as_ref(), copied), &admitted, *entry, claim)).collect();
+    let kept: BTreeSet<&Key> = owned_items
+        .iter()
+        .filter(|owned_items| !owned_items.is_replanned())
+        .flat_map(|owned_items| &owned_items.ours)
+        .collect();
+    let replanned =
+        owned_items.iter().filter(|owned_items| owned_items.is_replanned()).flat_map(|owned_items| &owned_items.ours);
     let stripped: BTreeSet<Key> = replanned.filter(|key| !kept.contains(key)).cloned().collect();
     let draft = Draft {
-        subject,
+        input,
         ledger: ledger.as_ref(),
         copied,
-        ours: held.iter().flat_map(|held| &held.ours).cloned().collect(),
-        pod: strip(subject.template, &stripped, &BTreeMap::new()),
+        ours: owned_items.iter().flat_map(|owned_items| &owned_items.ours).cloned().collect(),
+        pod: strip(input.template, &stripped, &BTreeMap::new()),
         stripped,
         wanted: Vec::new(),
         entries: Vec::new(),
     };
-    draft.finish(claims.len(), held)
+    draft.finish(claims.len(), owned_items)
 }
 
 /// Returns what a `LogSidecar` puts into a pod that has nothing of it yet, with warnings.

@@ -1,20 +1,20 @@
 //! From a `LogSidecar` to a `MutatingAdmissionPolicy` that puts it into new objects, inside the API server.
 //!
-//! What is put in is what the planner puts into stand-ins for all pods (`stand_in`, `sketch`), as one expression (`vary`, `cel`):
-//! policy, `inject` and controller cannot drift apart. What an expression cannot decide, and what `inject` would refuse, is left
-//! out by conditions (`conditions`): there, the controller does what it always does, or nobody does anything. Pure.
+//! The policy puts in what the planner puts into stubs of pod templates (`template_stub`, `sketch`), as one expression
+//! (`merge_cases`, `cel`): policy, `inject` and controller cannot drift apart. Conditions (`conditions`) exclude what an expression
+//! cannot decide and what `inject` would refuse; such a workload is left to the controller, or stays without a sidecar. Pure.
 
 mod cel;
 mod conditions;
+mod merge_cases;
 mod mutation;
 mod place;
 mod sketch;
-mod stand_in;
-mod vary;
+mod template_stub;
 
 use serde_json::{Value, json};
 
-use self::{conditions::Subject, place::Place, sketch::Sketch};
+use self::{conditions::PolicyContext, place::TemplatePlace, sketch::Sketch};
 use crate::{
     plan::{Refusal, ResolvedSpec, Warning},
     shipper::Images,
@@ -43,7 +43,7 @@ impl Version {
 
 /// A `LogSidecar` to make a policy of.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct PolicySource<'a> {
     /// Its namespace.
     pub namespace: &'a str,
     /// The kind that its target means.
@@ -90,14 +90,14 @@ pub enum Error {
 ///
 /// # Guarantees
 /// An object that the policy mutates gets the very template that `inject` gives it, and one more entry in its ledger.
-pub fn policy(source: Source<'_>, version: Version) -> Result<Policy, Error> {
-    let Source { namespace, kind, spec: resolved, images } = source;
+pub fn policy(source: PolicySource<'_>, version: Version) -> Result<Policy, Error> {
+    let PolicySource { namespace, kind, spec: resolved, images } = source;
     let (name, spec) = (resolved.name(), resolved.spec());
-    let (place, sketch) = (Place::of(kind), Sketch::new(resolved, kind, images)?);
-    let subject = Subject { name, kind, spec, place: &place, sketch: &sketch };
-    let conditions = subject.conditions();
+    let (place, sketch) = (TemplatePlace::of(kind), Sketch::new(resolved, kind, images)?);
+    let context = PolicyContext { name, kind, spec, place: &place, sketch: &sketch };
+    let conditions = context.conditions();
     let left: Vec<String> = conditions.iter().filter_map(|condition| condition.left.clone()).collect();
-    let patch = subject.patch();
+    let patch = context.patch();
     // A name has no dot, so that no two of them in any two namespaces meet.
     let object = format!("{name}.{namespace}.logsidecar.dev");
     let mut constraints = json!({
@@ -115,8 +115,8 @@ pub fn policy(source: Source<'_>, version: Version) -> Result<Policy, Error> {
             "failurePolicy": "Ignore",
             "reinvocationPolicy": "Never",
             "matchConstraints": constraints,
-            "matchConditions": conditions.iter().map(conditions::Condition::value).collect::<Vec<_>>(),
-            "variables": subject.variables(&patch),
+            "matchConditions": conditions.iter().map(conditions::MatchCondition::value).collect::<Vec<_>>(),
+            "variables": context.variables(&patch),
             "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
         },
     });
@@ -126,7 +126,7 @@ pub fn policy(source: Source<'_>, version: Version) -> Result<Policy, Error> {
         "metadata": {"name": object},
         "spec": {"policyName": object},
     });
-    let warnings = sketch.warnings.iter().map(|Warning(text)| Warning(sketch.blanks.readable(text))).collect();
+    let warnings = sketch.warnings.iter().map(|Warning(text)| Warning(sketch.placeholders.readable(text))).collect();
     Ok(Policy { policy, binding, left, warnings })
 }
 
@@ -141,7 +141,7 @@ fn rule(kind: Kind) -> Value {
 }
 
 /// What whoever finds the policy in his cluster should know.
-fn description(Source { namespace, kind, spec, images: _ }: Source<'_>, left: &[String]) -> String {
+fn description(PolicySource { namespace, kind, spec, images: _ }: PolicySource<'_>, left: &[String]) -> String {
     let name = spec.name();
     let which = spec
         .spec()

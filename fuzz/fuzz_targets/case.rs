@@ -3,7 +3,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use logsidecar::{
     api::{LEDGER_ANNOTATION, Log, LogSidecarSpec, Placement, Reason},
-    plan::{Evidence, ResolvedSpec, Stance, object::ledger_text},
+    plan::{Evidence, Intent, ResolvedSpec, object::ledger_text},
     workload::{key::Key, kind::Kind, ledger::Ledger, normal::digest},
 };
 use serde_json::{Map, Value, json};
@@ -522,7 +522,7 @@ fn annotate(object: &mut Value, text: String) {
 pub struct Wish {
     name: Pick,
     uid: Pick,
-    stance: Pick,
+    intent: Pick,
     log: Wanted,
     more: Option<Wanted>,
     sidecar: Pick,
@@ -590,13 +590,13 @@ impl Wish {
         serde_json::from_value(spec).expect("a spec")
     }
 
-    pub fn stance<'a>(&self, spec: &'a ResolvedSpec) -> Stance<'a> {
-        match self.stance.0 % 8 {
-            0 => Stance::Keep(Reason::Suspended),
-            1 => Stance::Remove(Evidence::Unmatched),
-            2 => Stance::Remove(Evidence::Deleting),
-            3 => Stance::Orphan,
-            _ => Stance::Apply(spec),
+    pub fn intent<'a>(&self, spec: &'a ResolvedSpec) -> Intent<'a> {
+        match self.intent.0 % 8 {
+            0 => Intent::Keep(Reason::Suspended),
+            1 => Intent::Remove(Evidence::Unmatched),
+            2 => Intent::Remove(Evidence::Deleting),
+            3 => Intent::Orphan,
+            _ => Intent::Apply(spec),
         }
     }
 }

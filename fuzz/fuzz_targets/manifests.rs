@@ -9,9 +9,9 @@ use libfuzzer_sys::fuzz_target;
 use logsidecar::{
     api::LEDGER_ANNOTATION,
     cli::Verb,
-    kind::Kinds,
     manifest,
-    plan::{ConfigMap, Ledger, object::ledger_text},
+    plan::{ConfigMap, object::ledger_text},
+    workload::{kind::Kinds, ledger::Ledger},
 };
 use serde_json::Value;
 

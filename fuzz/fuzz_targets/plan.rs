@@ -2,7 +2,7 @@
 //! and somebody who forges the ledger in between.
 //!
 //! The names are few, so that everything meets everything. What is ours is judged here once more, without the planner's help;
-//! see [`Before::is_fair_game`].
+//! see [`Judge::is_fair_game`].
 
 #![no_main]
 
@@ -16,7 +16,7 @@ use libfuzzer_sys::fuzz_target;
 use logsidecar::{
     api::{LEDGER_ANNOTATION, MANAGER},
     plan::{
-        Claim, Effect, Evidence, Plan, ResolvedSpec, Stance, Subject, Verdict,
+        Claim, ClaimResult, Effect, Evidence, Intent, Plan, PlanInput, ResolvedSpec,
         difference::difference,
         object::{embed, ledger_text},
         plan,
@@ -32,7 +32,7 @@ use logsidecar::{
 };
 use serde_json::{Map, Value, json};
 
-use case::{Case, Round, Wish};
+use case::{Case, Round};
 
 fuzz_target!(|case: Case| {
     let kind = case.kind();
@@ -54,14 +54,14 @@ fn planned(object: &Value, kind: Kind, uid: Option<&str>, round: &Round) -> Valu
     // The controller and the command line leave a workload alone whose ledger they cannot read.
     let Ok(ledger) = ledger_text(object).map(Ledger::parse).transpose() else { return object.clone() };
     let owned = owned(&round.owned(template), kind);
-    let subject = Subject { uid, template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, kind };
+    let input = PlanInput { uid, template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, kind };
     let specs: Vec<_> =
         round.wishes.iter().map(|wish| ResolvedSpec::new(wish.name(), wish.spec(), &Images::default())).collect();
     let claims = claims(round, &specs, ledger.as_ref(), uid.is_some());
-    let plan = plan(&subject, &claims);
+    let plan = plan(&input, &claims);
 
-    let before = Before { subject: &subject, claims: &claims };
-    assert!(plan.verdicts.iter().map(|verdict| verdict.name.as_str()).eq(claims.iter().map(|claim| claim.name)));
+    let before = Judge { input: &input, claims: &claims };
+    assert!(plan.results.iter().map(|verdict| verdict.name.as_str()).eq(claims.iter().map(|claim| claim.name)));
     before.check_rest(&plan);
     before.check_additions(&plan);
     before.check_idleness(&plan);
@@ -71,19 +71,19 @@ fn planned(object: &Value, kind: Kind, uid: Option<&str>, round: &Round) -> Valu
     embed(&mut after, kind, plan.clone());
     check_object(object, &after, kind);
     check_difference(object, &after);
-    check_again(&subject, &claims, &plan, &after, kind);
+    check_again(&input, &claims, &plan, &after, kind);
     after
 }
 
 /// The workload before a plan, and what is wanted of it.
-struct Before<'a> {
-    subject: &'a Subject<'a>,
+struct Judge<'a> {
+    input: &'a PlanInput<'a>,
     claims: &'a [Claim<'a>],
 }
 
-impl Before<'_> {
+impl Judge<'_> {
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.subject.ledger.into_iter().flat_map(|ledger| &ledger.sidecars)
+        self.input.ledger.into_iter().flat_map(|ledger| &ledger.sidecars)
     }
 
     /// Whether a plan may take the item out or change it. All others are the owner's, whatever the ledger says.
@@ -98,11 +98,11 @@ impl Before<'_> {
     ///
     /// The fourth is that of a policy, which cannot tell digests: what its `LogSidecar` would put in, if all of it is there.
     fn is_fair_game(&self, key: &Key) -> bool {
-        let template = self.subject.template;
+        let template = self.input.template;
         let Some(item) = key.get(template) else { return false };
         let inside = |outer: &Key| matches!(key, Key::Mount { container, .. } if outer.container() == Some(container));
         let ours = |key: &Key, item: &Value| {
-            self.subject.owned.holds(key, item)
+            self.input.owned.holds(key, item)
                 || self.entries().any(|entry| entry.items.get(key).is_some_and(|told| *told == digest(key, item)))
                 || self.entries().any(|entry| self.is_held_by_manifest(entry, key) || self.is_admitted(entry, key))
         };
@@ -113,47 +113,47 @@ impl Before<'_> {
     }
 
     fn is_held_by_manifest(&self, entry: &Entry, key: &Key) -> bool {
-        let foreign = self.subject.ledger.is_some_and(|ledger| ledger.is_foreign(self.subject.uid));
+        let foreign = self.input.ledger.is_some_and(|ledger| ledger.is_foreign(self.input.uid));
         (entry.origin == Origin::File || foreign)
             && entry.items.contains_key(key)
-            && self.claims.iter().any(|claim| match claim.stance {
-                Stance::Apply(spec) => {
-                    claim.name == entry.name && case::would_put(spec.spec(), claim.name, key, self.subject.template)
+            && self.claims.iter().any(|claim| match claim.intent {
+                Intent::Apply(spec) => {
+                    claim.name == entry.name && case::would_put(spec.spec(), claim.name, key, self.input.template)
                 }
-                Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => false,
+                Intent::Keep(_) | Intent::Remove(_) | Intent::Orphan => false,
             })
     }
 
     fn is_admitted(&self, entry: &Entry, key: &Key) -> bool {
-        let template = self.subject.template;
+        let template = self.input.template;
         entry.origin == Origin::Policy
-            && self.claims.iter().any(|claim| match claim.stance {
-                Stance::Apply(spec) => {
+            && self.claims.iter().any(|claim| match claim.intent {
+                Intent::Apply(spec) => {
                     let would_put = |key: &Key| case::would_admit(spec.spec(), claim.name, key, template);
                     // Not even the name of the container says anything without the container.
                     let is_sidecar = |key: &Key| key.container().is_some() && would_put(key);
                     claim.name == entry.name && would_put(key) && keys(template).iter().any(is_sidecar)
                 }
-                Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => false,
+                Intent::Keep(_) | Intent::Remove(_) | Intent::Orphan => false,
             })
     }
 
     /// What is not ours is there afterwards as it was before, and in the same order; so is all that is not in one of our lists.
     fn check_rest(&self, plan: &Plan) {
-        if !is_well_formed(self.subject.template) {
+        if !is_well_formed(self.input.template) {
             return;
         }
-        let kept: BTreeSet<Key> = keys(self.subject.template).into_iter().filter(|key| !self.is_fair_game(key)).collect();
-        let (before, after) = (only(self.subject.template, &kept), only(&plan.template, &kept));
-        assert_eq!(after, before, "{:?} {:?}", self.subject.ledger, self.claims);
+        let kept: BTreeSet<Key> = keys(self.input.template).into_iter().filter(|key| !self.is_fair_game(key)).collect();
+        let (before, after) = (only(self.input.template, &kept), only(&plan.template, &kept));
+        assert_eq!(after, before, "{:?} {:?}", self.input.ledger, self.claims);
     }
 
     /// What is new is in the ledger.
     fn check_additions(&self, plan: &Plan) {
-        if !is_well_formed(self.subject.template) {
+        if !is_well_formed(self.input.template) {
             return;
         }
-        let old = keys(self.subject.template);
+        let old = keys(self.input.template);
         let named: BTreeSet<&Key> = entries(plan).flat_map(|entry| entry.items.keys()).collect();
         for key in keys(&plan.template).iter().filter(|key| !old.contains(key)) {
             let is_inside =
@@ -167,17 +167,17 @@ impl Before<'_> {
     fn check_idleness(&self, plan: &Plan) {
         // A forged entry may name what is only put in by this plan. The second step then finds two to whom it belongs, if
         // `managedFields` say that it is ours but not whose, and tells the one that it was put in for that it is taken.
-        let is_new = |key: &Key| key.get(self.subject.template).is_none() && key.get(&plan.template).is_some();
+        let is_new = |key: &Key| key.get(self.input.template).is_none() && key.get(&plan.template).is_some();
         let is_foretold = self.entries().flat_map(|entry| entry.items.keys()).any(is_new);
         // Of two that apply, one may use what the other has put in, and be refused in a later step when the other is refused
         // after it: what was put in stays, but the last word is a refusal.
-        let is_alone = self.claims.iter().filter(|claim| matches!(claim.stance, Stance::Apply(_))).count() < 2;
-        let is_done = |verdict: &Verdict| matches!(verdict.result, Ok(Effect::Applied(_) | Effect::Removed));
+        let is_alone = self.claims.iter().filter(|claim| matches!(claim.intent, Intent::Apply(_))).count() < 2;
+        let is_done = |verdict: &ClaimResult| matches!(verdict.result, Ok(Effect::Applied(_) | Effect::Removed));
         let is_lost =
-            |key: &Key| matches!(key, Key::Volume(_)) && key.get(self.subject.template).is_some() && !self.is_fair_game(key);
+            |key: &Key| matches!(key, Key::Volume(_)) && key.get(self.input.template).is_some() && !self.is_fair_game(key);
         let has_lost = self.entries().flat_map(|entry| entry.items.keys()).any(is_lost);
-        if is_alone && !is_foretold && !has_lost && !plan.verdicts.iter().any(is_done) {
-            assert_eq!(plan.template, *self.subject.template, "{:?} {:?} {plan:?}", self.subject.ledger, self.claims);
+        if is_alone && !is_foretold && !has_lost && !plan.results.iter().any(is_done) {
+            assert_eq!(plan.template, *self.input.template, "{:?} {:?} {plan:?}", self.input.ledger, self.claims);
         }
     }
 
@@ -189,9 +189,9 @@ impl Before<'_> {
                 |(key, told): &(&Key, &String)| key.get(&plan.template).is_some_and(|item| digest(key, item) == **told);
             let taken = entry.items.iter().filter(is_true).map(|(key, _)| key);
             let taken: Vec<&Key> =
-                taken.filter(|key| key.get(self.subject.template).is_some() && !self.is_fair_game(key)).collect();
+                taken.filter(|key| key.get(self.input.template).is_some() && !self.is_fair_game(key)).collect();
             let with_sidecar = taken.iter().any(|key| key.container().is_some());
-            assert!(taken.is_empty() || with_sidecar, "{taken:?} became ours: {:?} {plan:?}", self.subject);
+            assert!(taken.is_empty() || with_sidecar, "{taken:?} became ours: {:?} {plan:?}", self.input);
         }
     }
 }
@@ -225,7 +225,7 @@ fn check_difference(before: &Value, after: &Value) {
 }
 
 /// A plan is done when it is done, the ledger read back from its text.
-fn check_again(subject: &Subject<'_>, claims: &[Claim<'_>], first: &Plan, after: &Value, kind: Kind) {
+fn check_again(input: &PlanInput<'_>, claims: &[Claim<'_>], first: &Plan, after: &Value, kind: Kind) {
     if !after["metadata"].is_object() || !after["metadata"].get("annotations").is_none_or(|at| at.is_object() || at.is_null()) {
         // There is nowhere to write the ledger.
         return;
@@ -234,12 +234,12 @@ fn check_again(subject: &Subject<'_>, claims: &[Claim<'_>], first: &Plan, after:
     let items = |ledger: Option<&Ledger>| ledger.map(|ledger| ledger.sidecars.clone()).filter(|entries| !entries.is_empty());
     assert_eq!(items(ledger.as_ref()), items(first.ledger.as_ref()));
     let template = after.pointer(kind.template()).unwrap_or(&Value::Null);
-    let again = plan(&Subject { template, ledger: ledger.as_ref(), ..*subject }, claims);
+    let again = plan(&PlanInput { template, ledger: ledger.as_ref(), ..*input }, claims);
     let told = |template: &Value, ledger: Option<&Ledger>| (template.to_string(), ledger.and_then(Ledger::text));
     assert_eq!(
         told(&again.template, again.ledger.as_ref()),
         told(template, ledger.as_ref()),
-        "planned twice: {claims:?} {subject:?}"
+        "planned twice: {claims:?} {input:?}"
     );
     assert_eq!(again.handed_over, [], "told twice: {claims:?} {first:?}");
 }
@@ -257,15 +257,15 @@ fn claims<'a>(round: &'a Round, specs: &'a [ResolvedSpec], ledger: Option<&'a Le
                 name: wish.name(),
                 uid: wish.uid().filter(|_| online),
                 revision: None,
-                stance: wish.stance(spec),
+                intent: wish.intent(spec),
             });
         }
     }
     if round.sweep && online {
         for entry in ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default() {
             if entry.uid.is_some() && !claims.iter().any(|claim| entry.is_of(claim.name, claim.uid)) {
-                let stance = Stance::Remove(Evidence::Missing);
-                claims.push(Claim { name: &entry.name, uid: entry.uid.as_deref(), revision: None, stance });
+                let intent = Intent::Remove(Evidence::Missing);
+                claims.push(Claim { name: &entry.name, uid: entry.uid.as_deref(), revision: None, intent });
             }
         }
     }

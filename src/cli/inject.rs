@@ -14,10 +14,10 @@ use crate::{
     api::{LEDGER_ANNOTATION, Reason},
     manifest,
     plan::{
-        self, Claim, ConfigMap, Effect, Evidence, Plan, ResolvedSpec, Stance, Subject,
-        claim::{Known, Phase, claims},
+        self, Claim, ConfigMap, Effect, Evidence, Intent, Plan, PlanInput, ResolvedSpec,
+        claim::{Lifecycle, LogSidecarView, claims},
         object::{embed, ledger_text},
-        target::Labelled,
+        target::WorkloadLabels,
     },
     shipper::Images,
     workload::{
@@ -67,7 +67,7 @@ pub(super) fn uninject(mut input: Input) -> Result<String, Failure> {
     for (place, kind) in &input.workloads {
         match ledger(&input, place) {
             Ok(Some(ledger)) => {
-                let stance = Stance::Remove(Evidence::Deleting);
+                let intent = Intent::Remove(Evidence::Deleting);
                 let (by_policy, entries): (Vec<_>, Vec<_>) =
                     ledger.sidecars.iter().partition(|entry| entry.origin == Origin::Policy);
                 for entry in by_policy {
@@ -79,7 +79,7 @@ pub(super) fn uninject(mut input: Input) -> Result<String, Failure> {
                 }
                 let entries = entries.into_iter();
                 let claims: Vec<Claim<'_>> =
-                    entries.map(|entry| Claim { name: &entry.name, uid: None, revision: None, stance }).collect();
+                    entries.map(|entry| Claim { name: &entry.name, uid: None, revision: None, intent }).collect();
                 let plan = planned(&input, place, *kind, Some(&ledger), &claims);
                 for key in &plan.handed_over {
                     warn(&format!(
@@ -118,35 +118,35 @@ fn injected(
     let object = input.object(place);
     let labels = labels(object);
     let name = object.pointer("/metadata/name").or_else(|| object.pointer("/metadata/generateName"));
-    let workload = Labelled { kind, name: name.and_then(Value::as_str).unwrap_or_default(), labels: &labels };
+    let workload = WorkloadLabels { kind, name: name.and_then(Value::as_str).unwrap_or_default(), labels: &labels };
     let ledger = ledger(input, place).map_err(|problem| vec![problem])?;
     let near: Vec<_> = resolved.iter().filter(|(at, _)| input.namespace(input.object(at)) == input.namespace(object)).collect();
     used.extend(near.iter().filter(|(_, spec)| spec.matches(workload)).map(|(at, _)| at.pointer_key()));
-    let known: Vec<Known<'_>> = near
+    let known: Vec<LogSidecarView<'_>> = near
         .iter()
-        .map(|(_, spec)| Known {
+        .map(|(_, spec)| LogSidecarView {
             name: spec.name(),
             uid: None,
             created: None,
             revision: None,
             spec: Some(spec),
             deletion: spec.spec().deletion_policy,
-            phase: Phase::Live,
+            lifecycle: Lifecycle::Live,
         })
         .collect();
     let mut claims = claims(workload, &known, ledger.as_ref());
     for claim in &mut claims {
         // A LogSidecar that is not in these files may well be in others.
-        if matches!(claim.stance, Stance::Remove(Evidence::Missing)) {
-            claim.stance = Stance::Keep(Reason::Pending);
+        if matches!(claim.intent, Intent::Remove(Evidence::Missing)) {
+            claim.intent = Intent::Keep(Reason::Pending);
         }
     }
     let plan = planned(input, place, kind, ledger.as_ref(), &claims);
     let (mut problems, mut needed) = (Vec::new(), Vec::new());
-    for (verdict, claim) in plan.verdicts.iter().zip(&claims) {
+    for (verdict, claim) in plan.results.iter().zip(&claims) {
         match &verdict.result {
             Ok(Effect::Applied(warnings)) => {
-                if let Stance::Apply(spec) = claim.stance {
+                if let Intent::Apply(spec) = claim.intent {
                     needed.extend(spec.config_map().cloned());
                 }
                 for warning in warnings {
@@ -172,7 +172,7 @@ fn injected(
 
 fn planned(input: &Input, place: &Place, kind: Kind, ledger: Option<&Ledger>, claims: &[Claim<'_>]) -> Plan {
     let template = input.object(place).pointer(kind.template()).unwrap_or(&Value::Null);
-    plan::plan(&Subject { uid: None, template, ledger, owned: &Owned::default(), before: Before::Well, kind }, claims)
+    plan::plan(&PlanInput { uid: None, template, ledger, owned: &Owned::default(), before: Before::Well, kind }, claims)
 }
 
 fn ledger(input: &Input, place: &Place) -> Result<Option<Ledger>, String> {

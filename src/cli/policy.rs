@@ -14,7 +14,7 @@ use crate::{
     manifest,
     options::ImageOptions,
     plan::ResolvedSpec,
-    policy::{self, Policy, Source, Version},
+    policy::{self, Policy, PolicySource, Version},
     shipper::Images,
     workload::kind::Kind,
 };
@@ -107,7 +107,7 @@ fn made(
         let at = input.title(place, "/spec/target/kind");
         return Err(format!("{at}: spec.target.kind: say with --workload-kind where the pod template of a {} is", target.kind));
     };
-    let source = Source { namespace: input.namespace(input.object(place)), kind, spec: resolved, images };
+    let source = PolicySource { namespace: input.namespace(input.object(place)), kind, spec: resolved, images };
     let policy = policy::policy(source, version).map_err(|error| format!("{}: {error}", input.title(place, "/spec")))?;
     for warning in &policy.warnings {
         warn(&format!("{title}: {warning}"));

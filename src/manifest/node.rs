@@ -22,11 +22,11 @@ const LINE: &str = "line ";
 #[derive(Debug)]
 pub(super) struct Node {
     line: usize,
-    content: Content,
+    content: NodeContent,
 }
 
 #[derive(Debug)]
-enum Content {
+enum NodeContent {
     Scalar(Value),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str) -> Result<Node, (usize, String)> {
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: REPLAYED },
     };
     SPENT.set(Spent::default());
-    let node: Spanned<Content> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    let node: Spanned<NodeContent> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let message = error.without_snippet().to_string();
         if let Some((line, message)) = message.strip_prefix(LINE).and_then(|rest| rest.split_once(": ")) {
             return (line.parse().unwrap_or(1), explain(message));
@@ -102,9 +102,9 @@ fn rise() {
 impl Node {
     pub(super) fn to_value(&self) -> Value {
         match &self.content {
-            Content::Scalar(value) => value.clone(),
-            Content::List(list) => list.iter().map(Self::to_value).collect(),
-            Content::Map(map) => {
+            NodeContent::Scalar(value) => value.clone(),
+            NodeContent::List(list) => list.iter().map(Self::to_value).collect(),
+            NodeContent::Map(map) => {
                 Value::Object(map.iter().map(|(key, node)| (key.clone(), node.to_value())).collect::<Map<_, _>>())
             }
         }
@@ -116,9 +116,9 @@ impl Node {
         let mut at = self;
         for step in steps {
             let next = match &at.content {
-                Content::Scalar(_) => None,
-                Content::List(list) => step.parse::<usize>().ok().and_then(|index| list.get(index)),
-                Content::Map(map) => map.iter().find(|(key, _)| *key == step).map(|(_, node)| node),
+                NodeContent::Scalar(_) => None,
+                NodeContent::List(list) => step.parse::<usize>().ok().and_then(|index| list.get(index)),
+                NodeContent::Map(map) => map.iter().find(|(key, _)| *key == step).map(|(_, node)| node),
             };
             match next {
                 Some(next) => at = next,
@@ -129,13 +129,13 @@ impl Node {
     }
 }
 
-impl From<Spanned<Content>> for Node {
-    fn from(Spanned { value, referenced, defined: _ }: Spanned<Content>) -> Self {
+impl From<Spanned<NodeContent>> for Node {
+    fn from(Spanned { value, referenced, defined: _ }: Spanned<NodeContent>) -> Self {
         Self { line: usize::try_from(referenced.line()).unwrap_or(1), content: value }
     }
 }
 
-impl Content {
+impl NodeContent {
     /// A key as JSON has it; `on: 1` is `"true": 1` to kubectl, too.
     fn into_key<E: de::Error>(self, line: usize) -> Result<String, E> {
         let refused = |what: &str| Err(E::custom(format_args!("{LINE}{line}: a key must be text, not {what}")));
@@ -149,7 +149,7 @@ impl Content {
     }
 }
 
-impl<'de> Deserialize<'de> for Content {
+impl<'de> Deserialize<'de> for NodeContent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ContentVisitor)
     }
@@ -158,63 +158,63 @@ impl<'de> Deserialize<'de> for Content {
 struct ContentVisitor;
 
 impl<'de> Visitor<'de> for ContentVisitor {
-    type Value = Content;
+    type Value = NodeContent;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::Null))
+    fn visit_unit<E>(self) -> Result<NodeContent, E> {
+        Ok(NodeContent::Scalar(Value::Null))
     }
 
-    fn visit_none<E>(self) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::Null))
+    fn visit_none<E>(self) -> Result<NodeContent, E> {
+        Ok(NodeContent::Scalar(Value::Null))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Content, E> {
-        Ok(Content::Scalar(value.into()))
+    fn visit_bool<E>(self, value: bool) -> Result<NodeContent, E> {
+        Ok(NodeContent::Scalar(value.into()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Content, E> {
-        Ok(Content::Scalar(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<NodeContent, E> {
+        Ok(NodeContent::Scalar(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Content, E> {
-        Ok(Content::Scalar(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<NodeContent, E> {
+        Ok(NodeContent::Scalar(value.into()))
     }
 
     /// `1e3` and `1.0` reach an API server as 1000 and 1: JSON has one kind of number.
     #[allow(clippy::cast_possible_truncation)]
-    fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
+    fn visit_f64<E>(self, value: f64) -> Result<NodeContent, E> {
         let whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
-        Ok(Content::Scalar(if whole { Value::from(value as i64) } else { Value::from(value) }))
+        Ok(NodeContent::Scalar(if whole { Value::from(value as i64) } else { Value::from(value) }))
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Content, E> {
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<NodeContent, E> {
         spend(0, value.len())?;
-        Ok(Content::Scalar(value.into()))
+        Ok(NodeContent::Scalar(value.into()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Content, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<NodeContent, A::Error> {
         spend(1, 0)?;
         let mut list = Vec::new();
-        while let Some(item) = items.next_element::<Spanned<Content>>()? {
+        while let Some(item) = items.next_element::<Spanned<NodeContent>>()? {
             list.push(item.into());
         }
         rise();
-        Ok(Content::List(list))
+        Ok(NodeContent::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Content, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NodeContent, A::Error> {
         spend(1, 0)?;
         let mut map = Vec::new();
-        while let Some((key, value)) = entries.next_entry::<Spanned<Content>, Spanned<Content>>()? {
+        while let Some((key, value)) = entries.next_entry::<Spanned<NodeContent>, Spanned<NodeContent>>()? {
             // People look for a field where its name is: a block scalar or a nested map begins on a later line.
             let line = usize::try_from(key.referenced.line()).unwrap_or(1);
             map.push((key.value.into_key(line)?, Node { line, content: value.value }));
         }
         rise();
-        Ok(Content::Map(map))
+        Ok(NodeContent::Map(map))
     }
 }

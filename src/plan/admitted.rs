@@ -1,8 +1,8 @@
 //! What policies of the API server have put in (see [`crate::policy`]), and how it becomes ours.
 
 use super::{
-    Claim, Stance, Subject,
-    claim::{Known, Phase},
+    Claim, Intent, PlanInput,
+    claim::{Lifecycle, LogSidecarView},
     plan, sidecar,
 };
 use crate::workload::ledger::{Entry, Origin};
@@ -14,9 +14,9 @@ use crate::workload::{key::Key, ledger::Ledger};
 /// Guarantees: the template stays as it is, and an entry changes only if the template holds exactly what its `LogSidecar` would
 /// put in. What is suspended, or must not be acted upon yet, stays as it is.
 #[must_use]
-pub fn take_over(subject: &Subject<'_>, known: &[Known<'_>]) -> Option<Ledger> {
-    let ledger = subject.ledger?;
-    let is_admitted = |known: &Known<'_>| {
+pub fn adopt_admitted(input: &PlanInput<'_>, known: &[LogSidecarView<'_>]) -> Option<Ledger> {
+    let ledger = input.ledger?;
+    let is_admitted = |known: &LogSidecarView<'_>| {
         let entry = ledger.sidecars.iter().find(|entry| entry.is_of(known.name, known.uid));
         entry.is_some_and(|entry| entry.origin == Origin::Policy)
     };
@@ -25,17 +25,17 @@ pub fn take_over(subject: &Subject<'_>, known: &[Known<'_>]) -> Option<Ledger> {
         .filter(|known| is_admitted(known))
         .filter_map(|known| {
             let spec = known.spec?;
-            let may = match known.phase {
-                Phase::New => false,
-                Phase::Live => !spec.spec().suspend,
-                Phase::Deleting => true,
+            let may = match known.lifecycle {
+                Lifecycle::New => false,
+                Lifecycle::Live => !spec.spec().suspend,
+                Lifecycle::Deleting => true,
             };
-            may.then_some(Claim { name: known.name, uid: known.uid, revision: known.revision, stance: Stance::Apply(spec) })
+            may.then_some(Claim { name: known.name, uid: known.uid, revision: known.revision, intent: Intent::Apply(spec) })
         })
         .collect();
     let without_change = |ledger: &Ledger, claims: &[Claim<'_>]| {
-        let plan = plan(&Subject { ledger: Some(ledger), ..*subject }, claims);
-        plan.ledger.filter(|_| plan.template == *subject.template)
+        let plan = plan(&PlanInput { ledger: Some(ledger), ..*input }, claims);
+        plan.ledger.filter(|_| plan.template == *input.template)
     };
     if claims.is_empty() {
         return Some(ledger.clone());
@@ -49,8 +49,8 @@ pub fn take_over(subject: &Subject<'_>, known: &[Known<'_>]) -> Option<Ledger> {
 
 /// The container that a policy says to have put in for a claim.
 pub(super) fn container(claim: &Claim<'_>, entry: Option<&Entry>) -> Option<Key> {
-    match claim.stance {
-        Stance::Apply(spec) if entry?.origin == Origin::Policy => Some(sidecar::container_key(spec)),
-        Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
+    match claim.intent {
+        Intent::Apply(spec) if entry?.origin == Origin::Policy => Some(sidecar::container_key(spec)),
+        Intent::Apply(_) | Intent::Keep(_) | Intent::Remove(_) | Intent::Orphan => None,
     }
 }

@@ -1,14 +1,14 @@
-//! Who wants what of a workload: the LogSidecars that are known, seen against one workload.
+//! Claims: what each `LogSidecar` asks for at one workload.
 
-use super::{ResolvedSpec, target::Labelled};
+use super::{ResolvedSpec, target::WorkloadLabels};
 use crate::{
     api::{DeletionPolicy, OPT_OUT_LABEL, Reason},
     workload::ledger::{Ledger, Origin},
 };
 
-/// A `LogSidecar` as far as planning needs to know it.
+/// The part of a `LogSidecar` that planning reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct LogSidecarView<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its uid; absent in a file.
@@ -21,14 +21,14 @@ pub struct Known<'a> {
     pub spec: Option<&'a ResolvedSpec>,
     /// What its deletion means, which has to be known even of an object that cannot be read otherwise.
     pub deletion: DeletionPolicy,
-    /// Where it is in its life.
-    pub phase: Phase,
+    /// Its stage between creation and deletion.
+    pub lifecycle: Lifecycle,
 }
 
-/// Where a `LogSidecar` is in its life.
+/// The stage of a `LogSidecar` between creation and deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It does not carry our finalizer yet: if it were deleted now, nobody would take out what it put in.
+pub enum Lifecycle {
+    /// It has no finalizer of ours yet: nothing is put in, as deleting it now would leave that behind.
     New,
     /// It may be acted upon.
     Live,
@@ -36,7 +36,7 @@ pub enum Phase {
     Deleting,
 }
 
-/// What one `LogSidecar` wants of one workload.
+/// A `LogSidecar` that concerns one workload, and what it asks for there.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// Its name.
@@ -45,29 +45,29 @@ pub struct Claim<'a> {
     pub uid: Option<&'a str>,
     /// The revision of its spec, where that matters.
     pub revision: Option<&'a str>,
-    /// What it wants.
-    pub stance: Stance<'a>,
+    /// What it asks for.
+    pub intent: Intent<'a>,
 }
 
-/// What a `LogSidecar` wants of a workload.
+/// What a `LogSidecar` asks for at a workload.
 #[derive(Clone, Copy, Debug)]
-pub enum Stance<'a> {
+pub enum Intent<'a> {
     /// Its items are put in and kept up to date.
     Apply(&'a ResolvedSpec),
     /// Its items stay as they are, for this reason.
     Keep(Reason),
     /// Its items are taken out.
     Remove(Evidence),
-    /// Its items stay and are nobody's any more.
+    /// Its items stay and belong to the owner of the workload from then on.
     Orphan,
 }
 
 /// Why items are taken out. An empty cache or a stale list is never a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The `LogSidecar` is being deleted: that cannot be undone, so whoever has seen it may act.
+    /// The `LogSidecar` is being deleted, which cannot be undone.
     Deleting,
-    /// The workload says so itself, and the write is guarded by the version of the workload that says so.
+    /// The workload is labelled so, and the write is guarded by the version that has the label.
     OptedOut,
     /// The `LogSidecar` as the cache has it does not match the workload: to be confirmed by reading it from the API server.
     Unmatched,
@@ -77,9 +77,9 @@ pub enum Evidence {
     Failed,
 }
 
-/// What every `LogSidecar` that concerns a workload wants of it; the older ones first.
+/// Returns what every `LogSidecar` that concerns a workload asks for there; the older ones first.
 #[must_use]
-pub fn claims<'a>(workload: Labelled<'_>, known: &[Known<'a>], ledger: Option<&'a Ledger>) -> Vec<Claim<'a>> {
+pub fn claims<'a>(workload: WorkloadLabels<'_>, known: &[LogSidecarView<'a>], ledger: Option<&'a Ledger>) -> Vec<Claim<'a>> {
     let mut known: Vec<_> = known.iter().collect();
     known.sort_by_key(|known| (known.created, known.name));
     let mut claims: Vec<Claim<'a>> = known
@@ -88,8 +88,8 @@ pub fn claims<'a>(workload: Labelled<'_>, known: &[Known<'a>], ledger: Option<&'
             let entry = ledger.and_then(|ledger| ledger.entry(known.name, known.uid));
             // What a manifest holds is for the manifest to take out; without a cluster, manifests are all there is.
             let injected = entry.is_some_and(|entry| entry.origin == Origin::Controller || known.uid.is_none());
-            let stance = stance(workload, known, injected)?;
-            Some(Claim { name: known.name, uid: known.uid, revision: known.revision, stance })
+            let intent = intent(workload, known, injected)?;
+            Some(Claim { name: known.name, uid: known.uid, revision: known.revision, intent })
         })
         .collect();
     let entries = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
@@ -100,35 +100,35 @@ pub fn claims<'a>(workload: Labelled<'_>, known: &[Known<'a>], ledger: Option<&'
                 name: &entry.name,
                 uid: entry.uid.as_deref(),
                 revision: None,
-                stance: Stance::Remove(Evidence::Missing),
+                intent: Intent::Remove(Evidence::Missing),
             });
         }
     }
     claims
 }
 
-fn stance<'a>(workload: Labelled<'_>, known: &Known<'a>, injected: bool) -> Option<Stance<'a>> {
-    if known.phase == Phase::Deleting {
+fn intent<'a>(workload: WorkloadLabels<'_>, known: &LogSidecarView<'a>, injected: bool) -> Option<Intent<'a>> {
+    if known.lifecycle == Lifecycle::Deleting {
         return injected.then_some(match known.deletion {
-            DeletionPolicy::Remove => Stance::Remove(Evidence::Deleting),
-            DeletionPolicy::Orphan => Stance::Orphan,
+            DeletionPolicy::Remove => Intent::Remove(Evidence::Deleting),
+            DeletionPolicy::Orphan => Intent::Orphan,
         });
     }
-    let Some(spec) = known.spec else { return injected.then_some(Stance::Keep(Reason::Unreadable)) };
+    let Some(spec) = known.spec else { return injected.then_some(Intent::Keep(Reason::Unreadable)) };
     let matches = spec.matches(workload);
     if spec.spec().suspend {
-        return (matches || injected).then_some(Stance::Keep(Reason::Suspended));
+        return (matches || injected).then_some(Intent::Keep(Reason::Suspended));
     }
     if workload.labels.get(OPT_OUT_LABEL).is_some_and(|value| value == "false") {
         return if injected {
-            Some(Stance::Remove(Evidence::OptedOut))
+            Some(Intent::Remove(Evidence::OptedOut))
         } else {
-            matches.then_some(Stance::Keep(Reason::OptedOut))
+            matches.then_some(Intent::Keep(Reason::OptedOut))
         };
     }
-    match (matches, known.phase) {
-        (true, Phase::New) => Some(Stance::Keep(Reason::Pending)),
-        (true, _) => Some(Stance::Apply(spec)),
-        (false, _) => injected.then_some(Stance::Remove(Evidence::Unmatched)),
+    match (matches, known.lifecycle) {
+        (true, Lifecycle::New) => Some(Intent::Keep(Reason::Pending)),
+        (true, _) => Some(Intent::Apply(spec)),
+        (false, _) => injected.then_some(Intent::Remove(Evidence::Unmatched)),
     }
 }

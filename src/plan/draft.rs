@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    Claim, Effect, Plan, Refusal, ResolvedSpec, Stance, Subject, Verdict, Warning,
-    held::{Held, is_other_volume},
+    Claim, ClaimResult, Effect, Intent, Plan, PlanInput, Refusal, ResolvedSpec, Warning,
+    owned_items::{OwnedItems, is_other_volume},
     sidecar,
     strip::strip,
 };
@@ -22,7 +22,7 @@ use crate::workload::{
 
 /// A plan in the making.
 pub(super) struct Draft<'a> {
-    pub subject: &'a Subject<'a>,
+    pub input: &'a PlanInput<'a>,
     pub ledger: Option<&'a Ledger>,
     /// The ledger as it was written for the workload that this one is a copy of.
     pub copied: Option<&'a Ledger>,
@@ -39,16 +39,18 @@ pub(super) struct Draft<'a> {
 impl Draft<'_> {
     /// What stays as it is goes first, as others may use it; then those that are in the template already, so that a newcomer
     /// never displaces them; of these, whoever uses a volume that has to be there comes after the one that may put it there.
-    pub fn finish(mut self, claims: usize, held: Vec<Held<'_>>) -> Plan {
-        let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
-        let mut order: Vec<(usize, Held<'_>)> = held.into_iter().enumerate().collect();
-        order.sort_by_key(|(index, held)| (held.is_replanned(), held.ours.is_empty(), held.uses_existing_volume(), *index));
+    pub fn finish(mut self, claims: usize, owned_items: Vec<OwnedItems<'_>>) -> Plan {
+        let mut results: BTreeMap<usize, ClaimResult> = BTreeMap::new();
+        let mut order: Vec<(usize, OwnedItems<'_>)> = owned_items.into_iter().enumerate().collect();
+        order.sort_by_key(|(index, owned_items)| {
+            (owned_items.is_replanned(), owned_items.ours.is_empty(), owned_items.uses_existing_volume(), *index)
+        });
         let mut handed_over: BTreeSet<Key> = BTreeSet::new();
-        for (index, held) in order {
-            handed_over.extend(held.lost.iter().cloned());
-            let result = self.settle(&held);
-            let Claim { name, uid, revision: _, stance: _ } = held.claim;
-            verdicts.insert(index, Verdict { name: name.to_owned(), uid: uid.map(str::to_owned), result });
+        for (index, owned_items) in order {
+            handed_over.extend(owned_items.lost.iter().cloned());
+            let result = self.settle(&owned_items);
+            let Claim { name, uid, revision: _, intent: _ } = owned_items.claim;
+            results.insert(index, ClaimResult { name: name.to_owned(), uid: uid.map(str::to_owned), result });
         }
         let (template, blank, left) = self.template();
         handed_over.extend(left);
@@ -60,42 +62,42 @@ impl Draft<'_> {
         Plan {
             template,
             ledger,
-            verdicts: verdicts.into_values().take(claims).collect(),
+            results: results.into_values().take(claims).collect(),
             handed_over: handed_over.into_iter().collect(),
         }
     }
 
-    fn settle(&mut self, held: &Held<'_>) -> Result<Effect, Refusal> {
-        match held.claim.stance {
-            Stance::Apply(spec) => match self.apply(held, spec) {
+    fn settle(&mut self, owned_items: &OwnedItems<'_>) -> Result<Effect, Refusal> {
+        match owned_items.claim.intent {
+            Intent::Apply(spec) => match self.apply(owned_items, spec) {
                 Ok(warnings) => Ok(Effect::Applied(warnings)),
                 Err(refusal) => {
                     // What is left would mount the owner's volume into his application, where he did not ask for it.
-                    if !held.has_lost_a_volume() {
-                        self.keep(held);
+                    if !owned_items.has_lost_a_volume() {
+                        self.keep(owned_items);
                     }
                     Err(refusal)
                 }
             },
-            Stance::Keep(reason) => {
-                self.keep(held);
+            Intent::Keep(reason) => {
+                self.keep(owned_items);
                 Ok(Effect::Kept(reason))
             }
-            Stance::Remove(_) => {
-                if !held.is_replanned() {
-                    self.keep(held);
+            Intent::Remove(_) => {
+                if !owned_items.is_replanned() {
+                    self.keep(owned_items);
                 }
                 Ok(Effect::Removed)
             }
-            Stance::Orphan => Ok(Effect::Orphaned),
+            Intent::Orphan => Ok(Effect::Orphaned),
         }
     }
 
-    fn apply(&mut self, held: &Held<'_>, spec: &ResolvedSpec) -> Result<Vec<Warning>, Refusal> {
-        let name = held.claim.name;
+    fn apply(&mut self, owned_items: &OwnedItems<'_>, spec: &ResolvedSpec) -> Result<Vec<Warning>, Refusal> {
+        let name = owned_items.claim.name;
         let planned = self.wanted.iter().filter_map(|(key, _)| key.container());
         let sidecars: Vec<&str> = self.ours.iter().filter_map(Key::container).chain(planned).collect();
-        let planned = sidecar::items(&self.pod, spec, &sidecars, self.subject.kind, |key| self.stripped.contains(key));
+        let planned = sidecar::items(&self.pod, spec, &sidecars, self.input.kind, |key| self.stripped.contains(key));
         let planned = planned.map_err(|refusal| self.explain(refusal, spec))?;
         // What another `LogSidecar` put in and this one uses belongs to both, so that it stays until the last of them goes.
         // What a ledger only says to be ours does not become ours by that.
@@ -103,26 +105,26 @@ impl Draft<'_> {
         let items: BTreeMap<Key, String> =
             planned.items.iter().chain(shared).map(|(key, item)| (key.clone(), digest(key, item))).collect();
         // Another revision that puts in the same things is no reason to write anything.
-        let same = held.entry.filter(|entry| entry.items == items);
-        let revision = held.claim.revision.filter(|_| held.origin == Origin::Controller);
+        let same = owned_items.entry.filter(|entry| entry.items == items);
+        let revision = owned_items.claim.revision.filter(|_| owned_items.origin == Origin::Controller);
         let entry = Entry {
             name: name.to_owned(),
             // The entry of a manifest stays as the manifest has it: whoever applies that again finds nothing changed.
-            uid: match held.origin {
-                Origin::File | Origin::Policy => held.entry.and_then(|entry| entry.uid.clone()),
-                Origin::Controller => held.claim.uid.map(str::to_owned),
+            uid: match owned_items.origin {
+                Origin::File | Origin::Policy => owned_items.entry.and_then(|entry| entry.uid.clone()),
+                Origin::Controller => owned_items.claim.uid.map(str::to_owned),
             },
-            origin: held.origin,
+            origin: owned_items.origin,
             renderer: sidecar::RENDERER,
             revision: same.map_or_else(|| revision.map(str::to_owned), |entry| entry.revision.clone()),
             previous: same.map_or_else(
-                || held.entry.filter(|_| revision.is_some()).map(|entry| entry.revision.clone().unwrap_or_default()),
+                || owned_items.entry.filter(|_| revision.is_some()).map(|entry| entry.revision.clone().unwrap_or_default()),
                 |entry| entry.previous.clone(),
             ),
-            before: same.map_or(revision.map_or(Before::Well, |_| self.subject.before), |entry| entry.before),
+            before: same.map_or(revision.map_or(Before::Well, |_| self.input.before), |entry| entry.before),
             items,
         };
-        let mut ledger = Ledger::new(self.subject.uid);
+        let mut ledger = Ledger::new(self.input.uid);
         ledger.sidecars = self.entries.iter().chain([&entry]).cloned().collect();
         if ledger.text().is_some_and(|text| text.len() > ledger::LIMIT) {
             return Err(Refusal::new(
@@ -144,7 +146,7 @@ impl Draft<'_> {
         let container = sidecar::container_key(spec);
         let entries = self.ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
         let from_manifest = |entry: &Entry| entry.origin == Origin::File && entry.items.contains_key(&container);
-        if refusal.reason == Reason::ContainerNameTaken && self.subject.uid.is_some() && entries.iter().any(from_manifest) {
+        if refusal.reason == Reason::ContainerNameTaken && self.input.uid.is_some() && entries.iter().any(from_manifest) {
             let message = "the template came with a sidecar in it, put there for another workload or by another manifest: clean its manifest with `logsidecar uninject`";
             return Refusal::new(Reason::ForeignLedger, message);
         }
@@ -159,18 +161,18 @@ impl Draft<'_> {
     }
 
     /// Leaves the items of a claim as they are, and the entry with them.
-    fn keep(&mut self, held: &Held<'_>) {
+    fn keep(&mut self, owned_items: &OwnedItems<'_>) {
         // Without an entry they were found again without one, and will be.
-        let Some(entry) = held.entry else { return self.leave(&held.ours) };
+        let Some(entry) = owned_items.entry else { return self.leave(&owned_items.ours) };
         let mut entry = entry.clone();
-        if held.origin == Origin::Controller {
-            entry.items.retain(|key, _| held.ours.contains(key));
+        if owned_items.origin == Origin::Controller {
+            entry.items.retain(|key, _| owned_items.ours.contains(key));
         }
         // Two may share a volume and the mount of it. A container and a mount of another volume are left to the one that they
         // are known to be of.
         let is_anothers = |key: &Key| {
             let is_other = |item| key.container().is_some() || is_other_volume(&entry, key, item);
-            !held.ours.contains(key) && self.stripped.contains(key) && key.get(self.subject.template).is_some_and(is_other)
+            !owned_items.ours.contains(key) && self.stripped.contains(key) && key.get(self.input.template).is_some_and(is_other)
         };
         let left: Vec<Key> = entry.items.keys().filter(|key| !is_anothers(key)).cloned().collect();
         self.leave(&left);
@@ -181,7 +183,7 @@ impl Draft<'_> {
 
     fn leave<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
         for key in keys {
-            if let Some(item) = key.get(self.subject.template) {
+            if let Some(item) = key.get(self.input.template) {
                 key.put(&mut self.pod, item.clone());
                 self.wanted.push((key.clone(), item.clone()));
             }
@@ -196,7 +198,7 @@ impl Draft<'_> {
         let wanted: BTreeSet<&Key> = self.wanted.iter().map(|(key, _)| key).collect();
         let unwanted: BTreeSet<Key> = self.stripped.iter().filter(|key| !wanted.contains(key)).cloned().collect();
         let mut blank = self.ledger.map(|ledger| ledger.blank.clone()).unwrap_or_default();
-        let mut template = self.subject.template.clone();
+        let mut template = self.input.template.clone();
         for (key, item) in &self.wanted {
             if key.get(&template).is_some_and(|live| normal(key, live) == normal(key, item)) {
                 continue;
@@ -219,7 +221,7 @@ impl Draft<'_> {
     fn new_ledger(&self, blank: BTreeMap<String, Value>) -> Option<Ledger> {
         let from_file = self.ledger.is_some_and(|ledger| ledger.workload.is_none())
             && self.entries.iter().all(|entry| entry.origin != Origin::Controller);
-        let mut ledger = Ledger::new(self.subject.uid.filter(|_| !from_file));
+        let mut ledger = Ledger::new(self.input.uid.filter(|_| !from_file));
         ledger.sidecars.clone_from(&self.entries);
         ledger.sidecars.sort_by(|a, b| a.name.cmp(&b.name));
         ledger.blank = blank;

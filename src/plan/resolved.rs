@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ConfigMap, Refusal,
     config::refusal,
-    target::{Labelled, TargetMatcher},
+    target::{TargetMatcher, WorkloadLabels},
 };
 use crate::{
     api::{ConfigMapKey, LogSidecarSpec, Reason},
@@ -109,7 +109,7 @@ impl ResolvedSpec {
 
     /// Returns whether the spec is for that workload.
     #[must_use]
-    pub fn matches(&self, workload: Labelled<'_>) -> bool {
+    pub fn matches(&self, workload: WorkloadLabels<'_>) -> bool {
         self.target.matches(workload)
     }
 

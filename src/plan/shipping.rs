@@ -15,7 +15,7 @@ use crate::{
 
 /// What a shipper adds to one pod.
 #[derive(Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct PodParts {
     /// The container without name, mounts and security context.
     pub container: Map<String, Value>,
     pub volumes: Vec<(Key, Value)>,
@@ -32,10 +32,10 @@ pub(super) fn parts(
     container: &str,
     writers: &[String],
     free: &impl Fn(&Key) -> bool,
-) -> Result<Parts, Refusal> {
+) -> Result<PodParts, Refusal> {
     let (rendered, config) = match resolved.rendered()? {
-        Rendered::Own => return Ok(Parts::default()),
-        Rendered::Tail(container) => return Ok(Parts { container: container.clone(), ..Parts::default() }),
+        Rendered::Own => return Ok(PodParts::default()),
+        Rendered::Tail(container) => return Ok(PodParts { container: container.clone(), ..PodParts::default() }),
         Rendered::Engine(parts, config) => (parts, config),
     };
     let spec = resolved.spec();
@@ -47,7 +47,7 @@ pub(super) fn parts(
     }
     let is_his = spec.own_container().is_some_and(|user| user.0.contains_key("lifecycle"));
     let warnings = if is_his { None } else { fit_the_end(pod, &mut ours) }.into_iter().collect();
-    let mut parts = Parts { container: ours, warnings, ..Parts::default() };
+    let mut parts = PodParts { container: ours, warnings, ..PodParts::default() };
     let source = match (config, own) {
         (Some(made), _) => Some(json!({"name": made.name})),
         (None, own) => own.as_ref().map(|(name, key, file)| json!({"name": name, "items": [{"key": key, "path": file}]})),
@@ -67,7 +67,7 @@ pub(super) fn parts(
     Ok(parts)
 }
 
-impl Parts {
+impl PodParts {
     /// A volume of our own, under a name that nobody has.
     fn add(&mut self, pod: &Value, free: &impl Fn(&Key) -> bool, volume: Value) -> Result<(), Refusal> {
         let name = volume["name"].as_str().unwrap_or_default().to_owned();

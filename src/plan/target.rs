@@ -8,7 +8,7 @@ use crate::{api::Target, workload::kind::Kind};
 
 /// A workload as far as matching needs to know it.
 #[derive(Clone, Copy, Debug)]
-pub struct Labelled<'a> {
+pub struct WorkloadLabels<'a> {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -51,7 +51,7 @@ impl TargetMatcher {
 
     /// Returns whether the target selects that workload.
     #[must_use]
-    pub fn matches(&self, workload: Labelled<'_>) -> bool {
+    pub fn matches(&self, workload: WorkloadLabels<'_>) -> bool {
         workload.kind.is_meant_by(self.api_group.as_deref(), &self.kind)
             && match &self.choice {
                 Choice::Name(name) => name == workload.name,

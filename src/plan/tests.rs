@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    claim::{Claim, Evidence, Known, Phase, Stance},
+    claim::{Claim, Evidence, Intent, Lifecycle, LogSidecarView},
     *,
 };
 use crate::{
@@ -27,26 +27,26 @@ impl World {
         Self { template: template.clone(), ledger: None }
     }
 
-    fn plan(&self, claims: &[(&str, Stance<'_>)]) -> Plan {
+    fn plan(&self, claims: &[(&str, Intent<'_>)]) -> Plan {
         // One spec serves several LogSidecars here, each under its own name.
-        let named = |(name, stance): &(&str, Stance<'_>)| match stance {
-            Stance::Apply(spec) => Some(resolved(name, spec.spec().clone())),
-            Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => None,
+        let named = |(name, intent): &(&str, Intent<'_>)| match intent {
+            Intent::Apply(spec) => Some(resolved(name, spec.spec().clone())),
+            Intent::Keep(_) | Intent::Remove(_) | Intent::Orphan => None,
         };
         let named: Vec<Option<ResolvedSpec>> = claims.iter().map(named).collect();
         let claims: Vec<Claim<'_>> = claims
             .iter()
             .zip(&named)
-            .map(|((name, stance), spec)| Claim {
+            .map(|((name, intent), spec)| Claim {
                 name,
                 uid: Some(name),
                 revision: None,
-                stance: spec.as_ref().map_or(*stance, Stance::Apply),
+                intent: spec.as_ref().map_or(*intent, Intent::Apply),
             })
             .collect();
         let ledger = self.ledger.as_ref();
         plan(
-            &Subject {
+            &PlanInput {
                 uid: Some(UID),
                 template: &self.template,
                 ledger,
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Carries a plan out, the ledger by way of its text.
-    fn then(&self, claims: &[(&str, Stance<'_>)]) -> Self {
+    fn then(&self, claims: &[(&str, Intent<'_>)]) -> Self {
         let plan = self.plan(claims);
         let text = plan.ledger.as_ref().and_then(Ledger::text);
         let ledger = text.map(|text| Ledger::parse(&text).expect("own text"));
@@ -68,8 +68,8 @@ impl World {
     }
 }
 
-fn remove() -> Stance<'static> {
-    Stance::Remove(Evidence::Deleting)
+fn remove() -> Intent<'static> {
+    Intent::Remove(Evidence::Deleting)
 }
 
 fn resolved(name: &str, spec: LogSidecarSpec) -> ResolvedSpec {
@@ -197,7 +197,7 @@ fn any_spec() -> impl Strategy<Value = ResolvedSpec> {
 proptest! {
     #[test]
     fn injecting_again_changes_nothing_whatever_the_server_added(pod in pod(), one in any_spec(), two in any_spec()) {
-        let claims = [("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))];
+        let claims = [("one", Intent::Apply(&one)), ("two", Intent::Apply(&two))];
         let mut world = World::new(&pod).then(&claims);
         let again = world.plan(&claims);
         prop_assert_eq!((&again.template, &again.ledger), (&world.template, &world.ledger));
@@ -208,7 +208,7 @@ proptest! {
 
     #[test]
     fn taking_out_undoes_putting_in_in_any_order(pod in pod(), one in any_spec(), two in any_spec(), first in any::<bool>()) {
-        let apply = [("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))];
+        let apply = [("one", Intent::Apply(&one)), ("two", Intent::Apply(&two))];
         let world = World::new(&pod).then(&apply[..1]).then(&apply);
         let half = if first { [("one", remove()), apply[1]] } else { [apply[0], ("two", remove())] };
         let world = world.then(&half).then(&[("one", remove()), ("two", remove())]);
@@ -217,7 +217,7 @@ proptest! {
 
     #[test]
     fn what_the_ledger_does_not_name_stays_as_it_was(pod in pod(), one in any_spec()) {
-        let world = World::new(&pod).then(&[("one", Stance::Apply(&one))]);
+        let world = World::new(&pod).then(&[("one", Intent::Apply(&one))]);
         let mut stripped = world.template.clone();
         let items = world.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys());
         items.for_each(|key| key.remove(&mut stripped, None));
@@ -228,25 +228,25 @@ proptest! {
 
     #[test]
     fn a_refused_one_leaves_no_trace(pod in pod(), one in any_spec()) {
-        let plan = World::new(&pod).plan(&[("one", Stance::Apply(&one))]);
-        if plan.verdicts[0].result.is_err() {
+        let plan = World::new(&pod).plan(&[("one", Intent::Apply(&one))]);
+        if plan.results[0].result.is_err() {
             prop_assert_eq!((plan.template, plan.ledger), (pod, None));
         }
     }
 
     #[test]
     fn keeping_changes_nothing(pod in pod(), one in any_spec(), two in any_spec()) {
-        let world = World::new(&pod).then(&[("one", Stance::Apply(&one))]);
-        let plan = world.plan(&[("one", Stance::Keep(Reason::Suspended))]);
+        let world = World::new(&pod).then(&[("one", Intent::Apply(&one))]);
+        let plan = world.plan(&[("one", Intent::Keep(Reason::Suspended))]);
         prop_assert_eq!((&plan.template, &plan.ledger), (&world.template, &world.ledger));
-        let both = world.then(&[("one", Stance::Keep(Reason::Suspended)), ("two", Stance::Apply(&two))]);
-        let back = both.then(&[("one", Stance::Keep(Reason::Suspended)), ("two", remove())]);
+        let both = world.then(&[("one", Intent::Keep(Reason::Suspended)), ("two", Intent::Apply(&two))]);
+        let back = both.then(&[("one", Intent::Keep(Reason::Suspended)), ("two", remove())]);
         prop_assert_eq!((back.template.to_string(), back.ledger), (world.template.to_string(), world.ledger));
     }
 
     #[test]
     fn a_lost_ledger_is_found_again(pod in pod(), one in any_spec()) {
-        let claims = [("one", Stance::Apply(&one))];
+        let claims = [("one", Intent::Apply(&one))];
         let world = World::new(&pod).then(&claims);
         let lost = World::new(&world.template).then(&claims);
         prop_assert_eq!(&lost.template, &world.template);
@@ -295,8 +295,8 @@ fn a_pod_that_has_less_time_to_end_than_the_sidecar_waits_gets_one_that_does_not
     }));
     for (seconds, waits) in [(json!(null), true), (json!(2), true), (json!(1), false), (json!(0), false)] {
         let pod = with("/spec/terminationGracePeriodSeconds", seconds.clone());
-        let plan = World::new(&pod).plan(&[("one", Stance::Apply(&collector))]);
-        let Ok(Effect::Applied(warnings)) = &plan.verdicts[0].result else { panic!("{:?}", plan.verdicts[0]) };
+        let plan = World::new(&pod).plan(&[("one", Intent::Apply(&collector))]);
+        let Ok(Effect::Applied(warnings)) = &plan.results[0].result else { panic!("{:?}", plan.results[0]) };
         let told = warnings.iter().any(|warning| warning.0.contains("terminationGracePeriodSeconds"));
         let sidecar = &plan.template["spec"]["initContainers"][0];
         assert_eq!((sidecar["lifecycle"].is_object(), told), (waits, !waits), "{seconds}");
@@ -334,7 +334,7 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     ];
     for (pod, log, reason) in table {
         let spec = logs(log.clone());
-        let refusal = World::new(&pod).plan(&[("one", Stance::Apply(&spec))]).verdicts.remove(0).result.expect_err("refused");
+        let refusal = World::new(&pod).plan(&[("one", Intent::Apply(&spec))]).results.remove(0).result.expect_err("refused");
         assert_eq!(refusal.reason, reason, "{log} in {pod}: {refusal}");
     }
 }
@@ -344,16 +344,16 @@ fn a_sidecar_keeps_its_port_and_another_does_not_get_it() {
     let container = json!({"image": "ship:1", "ports": [{"name": "metrics", "containerPort": 9090}]});
     let logs = json!([{"name": "x", "directory": "/l"}]);
     let spec = spec(json!({"target": {"name": "web"}, "logs": logs, "sidecar": {"container": container}}));
-    let claims = [("one", Stance::Apply(&spec)), ("two", Stance::Apply(&spec))];
+    let claims = [("one", Intent::Apply(&spec)), ("two", Intent::Apply(&spec))];
     let world = World::new(&app()).then(&claims[..1]);
     let plan = world.plan(&claims);
-    let results: Vec<_> = plan.verdicts.iter().map(|verdict| verdict.result.as_ref().err().map(|no| no.reason)).collect();
+    let results: Vec<_> = plan.results.iter().map(|result| result.result.as_ref().err().map(|no| no.reason)).collect();
     assert_eq!((plan.template, results), (world.template, vec![None, Some(Reason::PortTaken)]));
 }
 
 /// The mounts of the application and of the sidecar, and the volumes that were added.
 fn outcome(pod: &Value, spec: &ResolvedSpec) -> Value {
-    let plan = World::new(pod).plan(&[("one", Stance::Apply(spec))]);
+    let plan = World::new(pod).plan(&[("one", Intent::Apply(spec))]);
     let before = key::list(&pod["spec"], "volumes").count();
     let sidecar = key::container(&plan.template, "one").expect("a sidecar");
     let app = key::container(&plan.template, "app").expect("an app");
@@ -405,10 +405,10 @@ fn a_mount_that_is_there_is_used_and_never_mounted_over() {
 #[test]
 fn two_share_one_volume_and_each_leaves_without_the_other() {
     let (one, two) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l"})));
-    let both = World::new(&app()).then(&[("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))]);
+    let both = World::new(&app()).then(&[("one", Intent::Apply(&one)), ("two", Intent::Apply(&two))]);
     assert_eq!(key::list(&both.template["spec"], "volumes").count(), 1);
-    let only = both.then(&[("one", remove()), ("two", Stance::Apply(&two))]);
-    assert_eq!(only.template, World::new(&app()).then(&[("two", Stance::Apply(&two))]).template);
+    let only = both.then(&[("one", remove()), ("two", Intent::Apply(&two))]);
+    assert_eq!(only.template, World::new(&app()).then(&[("two", Intent::Apply(&two))]).template);
 }
 
 #[test]
@@ -419,18 +419,18 @@ fn a_newcomer_never_displaces_the_one_that_is_there() {
         )
     };
     let (old, new) = (name("old:1"), name("new:1"));
-    let world = World::new(&app()).then(&[("b", Stance::Apply(&old))]);
-    let plan = world.plan(&[("a", Stance::Apply(&new)), ("b", Stance::Apply(&old))]);
+    let world = World::new(&app()).then(&[("b", Intent::Apply(&old))]);
+    let plan = world.plan(&[("a", Intent::Apply(&new)), ("b", Intent::Apply(&old))]);
     assert_eq!(plan.template, world.template);
     let results: Vec<Option<Reason>> =
-        plan.verdicts.into_iter().map(|verdict| verdict.result.err().map(|refusal| refusal.reason)).collect();
+        plan.results.into_iter().map(|result| result.result.err().map(|refusal| refusal.reason)).collect();
     assert_eq!(results, [Some(Reason::ContainerNameTaken), None]);
 }
 
 #[test]
 fn an_item_that_somebody_else_made_his_own_is_handed_over() {
     let one = logs(json!({"directory": "/l"}));
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     world.template["spec"]["volumes"][0] = json!({"name": "logs-app-l", "hostPath": {"path": "/x"}});
     let plan = world.plan(&[("one", remove())]);
     assert_eq!(plan.handed_over, [Key::Volume("logs-app-l".into())]);
@@ -444,10 +444,10 @@ fn an_item_that_somebody_else_made_his_own_is_handed_over() {
 #[test]
 fn a_volume_of_ours_that_somebody_mounts_stays() {
     let one = logs(json!({"directory": "/l"}));
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     let mine = json!({"name": "mine", "volumeMounts": [{"name": "logs-app-l", "mountPath": "/elsewhere"}]});
     world.template["spec"]["containers"].as_array_mut().expect("a list").push(mine.clone());
-    let again = world.plan(&[("one", Stance::Apply(&one))]);
+    let again = world.plan(&[("one", Intent::Apply(&one))]);
     assert_eq!((&again.template, &again.ledger), (&world.template, &world.ledger));
     let plan = world.plan(&[("one", remove())]);
     assert_eq!(plan.handed_over, [Key::Volume("logs-app-l".into())]);
@@ -458,27 +458,27 @@ fn a_volume_of_ours_that_somebody_mounts_stays() {
 #[test]
 fn a_copy_is_taken_over_if_it_fits_and_never_taken_apart_otherwise() {
     let one = logs(json!({"directory": "/l"}));
-    let world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     let mut copy = world.clone();
     copy.ledger.as_mut().expect("a ledger").workload = Some("another".into());
-    let rebound = copy.then(&[("one", Stance::Apply(&one))]);
+    let rebound = copy.then(&[("one", Intent::Apply(&one))]);
     assert_eq!(rebound.template, world.template);
     assert_eq!(rebound.ledger.expect("a ledger").workload.as_deref(), Some(UID));
     let untouched = copy.plan(&[]);
     assert_eq!((untouched.template, untouched.ledger), (copy.template.clone(), copy.ledger.clone()));
     let other = logs(json!({"directory": "/other"}));
-    let plan = copy.plan(&[("one", Stance::Apply(&other))]);
-    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ForeignLedger);
+    let plan = copy.plan(&[("one", Intent::Apply(&other))]);
+    assert_eq!(plan.results[0].result.as_ref().expect_err("refused").reason, Reason::ForeignLedger);
     assert_eq!(plan.template, copy.template);
 }
 
 #[test]
 fn the_controller_never_takes_out_what_a_manifest_holds() {
     let one = logs(json!({"directory": "/l"}));
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     let ledger = world.ledger.as_mut().expect("a ledger");
     (ledger.workload, ledger.sidecars[0].uid, ledger.sidecars[0].origin) = (None, None, ledger::Origin::File);
-    for claims in [&[("one", Stance::Apply(&one))][..], &[("one", remove())], &[]] {
+    for claims in [&[("one", Intent::Apply(&one))][..], &[("one", remove())], &[]] {
         let after = world.then(claims);
         assert_eq!((&after.template, &after.ledger), (&world.template, &world.ledger), "{claims:?}");
     }
@@ -487,8 +487,8 @@ fn the_controller_never_takes_out_what_a_manifest_holds() {
 #[test]
 fn what_two_share_stays_until_the_last_of_them_goes() {
     let (one, two) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l"})));
-    let both = World::new(&app()).then(&[("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))]);
-    let suspended = Stance::Keep(Reason::Suspended);
+    let both = World::new(&app()).then(&[("one", Intent::Apply(&one)), ("two", Intent::Apply(&two))]);
+    let suspended = Intent::Keep(Reason::Suspended);
     let kept = both.then(&[("one", remove()), ("two", suspended)]);
     let mount = json!([{"name": "logs-app-l", "mountPath": "/l"}]);
     assert_eq!(key::container(&kept.template, "app").expect("an app")["volumeMounts"], mount);
@@ -501,18 +501,18 @@ fn the_name_of_a_refused_one_hides_no_container() {
     let mut pod = pod;
     pod["metadata"] = json!({"annotations": {"kubectl.kubernetes.io/default-container": "app"}});
     let b = logs(json!({"directory": "/l"}));
-    let world = World::new(&pod).then(&[("b", Stance::Apply(&b))]);
-    let plan = world.plan(&[("app", Stance::Apply(&b)), ("b", Stance::Apply(&b))]);
+    let world = World::new(&pod).then(&[("b", Intent::Apply(&b))]);
+    let plan = world.plan(&[("app", Intent::Apply(&b)), ("b", Intent::Apply(&b))]);
     assert_eq!(plan.template, world.template);
-    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNameTaken);
+    assert_eq!(plan.results[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNameTaken);
 }
 
 #[test]
 fn one_that_is_suspended_keeps_what_it_shares() {
     let (one, two) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l"})));
-    let suspended = Stance::Keep(Reason::Suspended);
-    let both = World::new(&app()).then(&[("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))]);
-    let world = both.then(&[("one", Stance::Apply(&one)), ("two", suspended)]).then(&[("one", suspended), ("two", remove())]);
+    let suspended = Intent::Keep(Reason::Suspended);
+    let both = World::new(&app()).then(&[("one", Intent::Apply(&one)), ("two", Intent::Apply(&two))]);
+    let world = both.then(&[("one", Intent::Apply(&one)), ("two", suspended)]).then(&[("one", suspended), ("two", remove())]);
     let mount = json!([{"name": "logs-app-l", "mountPath": "/l"}]);
     assert_eq!(key::container(&world.template, "app").expect("an app")["volumeMounts"], mount);
     assert_eq!(world.then(&[("one", remove())]).template, app());
@@ -521,9 +521,9 @@ fn one_that_is_suspended_keeps_what_it_shares() {
 #[test]
 fn a_workload_made_anew_from_its_own_copy_is_what_it_was() {
     let one = logs(json!({"directory": "/l"}));
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     world.ledger.as_mut().expect("a ledger").workload = Some("before".into());
-    let anew = world.then(&[("one", Stance::Apply(&one))]);
+    let anew = world.then(&[("one", Intent::Apply(&one))]);
     assert_eq!(anew.template, world.template);
     assert_eq!(anew.then(&[("one", remove())]).template, app());
 }
@@ -531,14 +531,14 @@ fn a_workload_made_anew_from_its_own_copy_is_what_it_was() {
 #[test]
 fn a_manifest_that_was_rewritten_on_the_way_in_is_not_written_to() {
     let one = logs(json!({"directory": "/l"}));
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     let ledger = world.ledger.as_mut().expect("a ledger");
     (ledger.workload, ledger.sidecars[0].uid, ledger.sidecars[0].origin) = (None, None, ledger::Origin::File);
     ledger.blank.insert("metadata.annotations".into(), json!({}));
     world.template["spec"]["containers"][1]["image"] = "mirror/ship:1".into();
     let nobody = world.plan(&[]);
     assert_eq!((&nobody.template, &nobody.ledger, nobody.handed_over), (&world.template, &world.ledger, vec![]));
-    assert_eq!(world.plan(&[("one", Stance::Apply(&one))]).ledger, world.ledger);
+    assert_eq!(world.plan(&[("one", Intent::Apply(&one))]).ledger, world.ledger);
 }
 
 #[test]
@@ -547,21 +547,21 @@ fn different_directories_never_share_a_volume_by_their_names() {
         json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/d/a-1"}, {"name": "b", "directory": "/d/a/1"}],
         "sidecar": {"container": {"image": "ship:1"}}}),
     );
-    let plan = World::new(&app()).plan(&[("one", Stance::Apply(&spec))]);
-    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::VolumeNameTaken);
+    let plan = World::new(&app()).plan(&[("one", Intent::Apply(&spec))]);
+    assert_eq!(plan.results[0].result.as_ref().expect_err("refused").reason, Reason::VolumeNameTaken);
 }
 
 #[test]
 fn a_mount_that_the_owner_makes_his_own_is_his() {
     let one = logs(json!({"directory": "/l"}));
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     // By a client-side apply: managedFields still say that the list key is ours.
     let mine = json!([{"name": "mine", "mountPath": "/l"}]);
     world.template["spec"]["containers"][0]["volumeMounts"] = mine.clone();
     world.template["spec"]["volumes"].as_array_mut().expect("a list").push(json!({"name": "mine", "emptyDir": {}}));
     let key = Key::Mount { container: "app".into(), path: "/l".into() };
     let owned = Owned::of([(key, &mine[0])]);
-    let subject = Subject {
+    let input = PlanInput {
         uid: Some(UID),
         template: &world.template,
         ledger: world.ledger.as_ref(),
@@ -569,23 +569,23 @@ fn a_mount_that_the_owner_makes_his_own_is_his() {
         before: Before::Well,
         kind: Kind::Deployment,
     };
-    let claim = Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&one) };
-    let plan = plan(&subject, &[claim]);
+    let claim = Claim { name: "one", uid: Some("one"), revision: None, intent: Intent::Apply(&one) };
+    let plan = plan(&input, &[claim]);
     assert_eq!(plan.template["spec"]["containers"][0]["volumeMounts"], mine);
     assert_eq!(plan.template["spec"]["containers"][1]["volumeMounts"], mine);
     assert_eq!(plan.template["spec"]["volumes"], json!([{"name": "mine", "emptyDir": {}}]));
-    let removed = super::plan(&subject, &[Claim { stance: remove(), ..claim }]);
+    let removed = super::plan(&input, &[Claim { intent: remove(), ..claim }]);
     assert_eq!(removed.template["spec"]["containers"][0]["volumeMounts"], mine);
 }
 
 #[test]
 fn who_puts_a_volume_of_his_own_under_our_name_gets_the_rest_out_of_his_way() {
     let one = logs(json!({"directory": "/l"}));
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     let his = json!({"name": "logs-app-l", "configMap": {"name": "his"}});
     world.template["spec"]["volumes"][0] = his.clone();
-    let plan = world.plan(&[("one", Stance::Apply(&one))]);
-    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::VolumeNameTaken);
+    let plan = world.plan(&[("one", Intent::Apply(&one))]);
+    assert_eq!(plan.results[0].result.as_ref().expect_err("refused").reason, Reason::VolumeNameTaken);
     assert_eq!(plan.template["spec"]["volumes"], json!([his]));
     assert_eq!(plan.template["spec"]["containers"], app()["spec"]["containers"]);
     assert_eq!((plan.template["spec"].get("initContainers"), plan.ledger), (None, None));
@@ -594,21 +594,21 @@ fn who_puts_a_volume_of_his_own_under_our_name_gets_the_rest_out_of_his_way() {
 #[test]
 fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_else() {
     let spec = logs(json!({"directory": "/l"}));
-    let world = World::new(&app()).then(&[("one", Stance::Apply(&spec)), ("two", Stance::Apply(&spec))]);
+    let world = World::new(&app()).then(&[("one", Intent::Apply(&spec)), ("two", Intent::Apply(&spec))]);
     let before = world.ledger.expect("a ledger");
     let keys: BTreeSet<Key> = before.sidecars.iter().flat_map(|entry| entry.items.keys().cloned()).collect();
     // The mounts of a sidecar are ours, too, but go with it.
     let within = ["one", "two"].map(|container| Key::Mount { container: container.into(), path: "/l".into() });
     let owned = Owned::of(keys.into_iter().chain(within).filter_map(|key| key.get(&world.template).map(|item| (key, item))));
     let specs = ["one", "two", "three"].map(|name| resolved(name, spec.spec().clone()));
-    let known = |name, created| Known {
+    let known = |name, created| LogSidecarView {
         name,
         uid: Some(name),
         created: Some(created),
         revision: None,
         spec: specs.iter().find(|spec| spec.name() == name),
         deletion: DeletionPolicy::Remove,
-        phase: Phase::Deleting,
+        lifecycle: Lifecycle::Deleting,
     };
     let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z");
     let found = recover(UID, &world.template, &owned, &[known("one", early), known("two", late), known("three", early)]);
@@ -622,7 +622,7 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
     let elsewhere = spec_of(&spec, "Native");
     let another = logs(json!({"directory": "/other"}));
     for changed in [&elsewhere, &another] {
-        let changed = Known { spec: Some(changed), ..known("one", early) };
+        let changed = LogSidecarView { spec: Some(changed), ..known("one", early) };
         assert_eq!(
             recover(UID, &world.template, &owned, &[changed, known("two", late)]).as_ref().and_then(items),
             items(&before)
@@ -634,17 +634,17 @@ fn a_ledger_that_was_removed_is_recovered_for_those_who_were_there_and_nobody_el
 #[test]
 fn a_volume_of_the_owner_at_a_path_of_ours_is_not_recovered() {
     let spec = logs(json!({"directory": "/l"}));
-    let world = World::new(&mounted("data", "/l")).then(&[("one", Stance::Apply(&spec))]);
+    let world = World::new(&mounted("data", "/l")).then(&[("one", Intent::Apply(&spec))]);
     let ours = [Key::Container("one".into()), Key::Mount { container: "app".into(), path: "/l".into() }];
     let owned = Owned::of(ours.into_iter().filter_map(|key| key.get(&world.template).map(|item| (key, item))));
-    let known = Known {
+    let known = LogSidecarView {
         name: "one",
         uid: Some("one"),
         created: Some("2026-01-01T00:00:00Z"),
         revision: None,
         spec: Some(&spec),
         deletion: DeletionPolicy::Remove,
-        phase: Phase::Deleting,
+        lifecycle: Lifecycle::Deleting,
     };
     let found = recover(UID, &world.template, &owned, &[known]).expect("a ledger");
     assert_eq!(found.sidecars[0].items.keys().map(ToString::to_string).collect::<Vec<_>>(), ["containers/one"]);
@@ -660,11 +660,11 @@ fn spec_of(of: &ResolvedSpec, placement: &str) -> ResolvedSpec {
 #[test]
 fn a_workload_that_was_restored_with_its_log_sidecar_is_taken_over_and_let_go() {
     let one = logs(json!({"directory": "/l"}));
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     let ledger = world.ledger.as_mut().expect("a ledger");
     (ledger.workload, ledger.sidecars[0].uid) = (Some("before".into()), Some("before".into()));
     let ledger = world.ledger.as_ref();
-    let subject = Subject {
+    let input = PlanInput {
         uid: Some(UID),
         template: &world.template,
         ledger,
@@ -672,9 +672,9 @@ fn a_workload_that_was_restored_with_its_log_sidecar_is_taken_over_and_let_go() 
         before: Before::Well,
         kind: Kind::Deployment,
     };
-    let now = Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&one) };
-    let before = Claim { name: "one", uid: Some("before"), revision: None, stance: Stance::Remove(Evidence::Missing) };
-    let plan = plan(&subject, &[now, before]);
+    let now = Claim { name: "one", uid: Some("one"), revision: None, intent: Intent::Apply(&one) };
+    let before = Claim { name: "one", uid: Some("before"), revision: None, intent: Intent::Remove(Evidence::Missing) };
+    let plan = plan(&input, &[now, before]);
     assert_eq!(plan.template, world.template);
     assert_eq!(plan.ledger.as_ref().expect("a ledger").sidecars.len(), 1);
     let world = World { template: plan.template, ledger: plan.ledger };
@@ -697,8 +697,8 @@ fn a_forged_ledger_makes_nothing_ours_that_the_one_it_names_would_not_put_in() {
     pod["spec"]["containers"].as_array_mut().expect("a list").push(json!({"name": "helper"}));
     let items = json!({"containers/helper": "0", "volumes/config": "0", "volumes/data": "0", "mounts/app:/d": "0"});
     let world = World { template: pod.clone(), ledger: Some(forged(&json!([by_file("one", &items)]), &json!({}))) };
-    let there = world.then(&[("one", Stance::Apply(&one))]);
-    assert_eq!(there.template, World::new(&pod).then(&[("one", Stance::Apply(&one))]).template);
+    let there = world.then(&[("one", Intent::Apply(&one))]);
+    assert_eq!(there.template, World::new(&pod).then(&[("one", Intent::Apply(&one))]).template);
 }
 
 #[test]
@@ -707,7 +707,7 @@ fn what_a_forged_ledger_names_does_not_become_ours_by_being_used() {
     let items = json!({"volumes/data": "0", "mounts/app:/l": "0"});
     let world =
         World { template: mounted("data", "/l"), ledger: Some(forged(&json!([by_file("another", &items)]), &json!({}))) };
-    let mut there = world.then(&[("one", Stance::Apply(&one))]);
+    let mut there = world.then(&[("one", Intent::Apply(&one))]);
     // The forger takes his entry back.
     there.ledger.as_mut().expect("a ledger").sidecars.retain(|entry| entry.name == "one");
     assert_eq!(there.then(&[("one", remove())]).template, world.template);
@@ -727,9 +727,9 @@ fn a_forged_ledger_keeps_nobody_out() {
     let sidecars =
         json!([by_file("another", &json!({"containers/one": "0", "volumes/logs-app-l": "0", "mounts/app:/l": "0"}))]);
     let world = World { template: app(), ledger: Some(forged(&sidecars, &json!({}))) };
-    let plan = world.plan(&[("one", Stance::Apply(&one))]);
-    assert_eq!(plan.verdicts[0].result, Ok(Effect::Applied(vec![])));
-    assert_eq!(plan.template, World::new(&app()).then(&[("one", Stance::Apply(&one))]).template);
+    let plan = world.plan(&[("one", Intent::Apply(&one))]);
+    assert_eq!(plan.results[0].result, Ok(Effect::Applied(vec![])));
+    assert_eq!(plan.template, World::new(&app()).then(&[("one", Intent::Apply(&one))]).template);
 }
 
 #[test]
@@ -737,9 +737,9 @@ fn an_old_entry_of_a_manifest_does_not_share_the_mount_of_another_volume() {
     let one = logs(json!({"directory": "/l", "volume": {"name": "mine"}}));
     let items = json!({"volumes/logs-app-l": "0", "mounts/app:/l": "0"});
     let world = World { template: app(), ledger: Some(forged(&json!([by_file("another", &items)]), &json!({}))) };
-    let plan = world.plan(&[("one", Stance::Apply(&one))]);
+    let plan = world.plan(&[("one", Intent::Apply(&one))]);
     assert_eq!(plan.handed_over, []);
-    let back = world.then(&[("one", Stance::Apply(&one))]).then(&[("one", remove())]);
+    let back = world.then(&[("one", Intent::Apply(&one))]).then(&[("one", remove())]);
     assert_eq!(back.template, app());
 }
 
@@ -747,7 +747,7 @@ fn an_old_entry_of_a_manifest_does_not_share_the_mount_of_another_volume() {
 fn a_forged_ledger_puts_nothing_of_its_own_in() {
     let one = logs(json!({"directory": "/l"}));
     let evil = json!([{"name": "evil", "hostPath": {"path": "/"}}]);
-    let mut world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let mut world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     let sidecars = serde_json::to_value(world.ledger.expect("a ledger").sidecars).expect("JSON");
     let blank = json!({"volumes": evil, "app.volumeMounts": 5, "metadata.annotations": {"a": "b"}});
     world.ledger = Some(forged(&sidecars, &blank));
@@ -757,10 +757,10 @@ fn a_forged_ledger_puts_nothing_of_its_own_in() {
 #[test]
 fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
     let (one, wrong) = (logs(json!({"directory": "/l"})), logs(json!({"directory": "/l", "container": "none"})));
-    let world = World::new(&app()).then(&[("one", Stance::Apply(&one))]);
+    let world = World::new(&app()).then(&[("one", Intent::Apply(&one))]);
     let keys = world.ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys().cloned());
     let owned = Owned::of(keys.filter_map(|key| key.get(&world.template).map(|item| (key, item))));
-    let subject = Subject {
+    let input = PlanInput {
         uid: Some(UID),
         template: &world.template,
         ledger: None,
@@ -768,8 +768,8 @@ fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
         before: Before::Well,
         kind: Kind::Deployment,
     };
-    let plan = plan(&subject, &[Claim { name: "one", uid: Some("one"), revision: None, stance: Stance::Apply(&wrong) }]);
-    assert_eq!(plan.verdicts[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNotFound);
+    let plan = plan(&input, &[Claim { name: "one", uid: Some("one"), revision: None, intent: Intent::Apply(&wrong) }]);
+    assert_eq!(plan.results[0].result.as_ref().expect_err("refused").reason, Reason::ContainerNotFound);
     assert_eq!(plan.template, world.template);
 }
 
@@ -777,11 +777,11 @@ fn one_that_is_refused_keeps_what_it_had_put_in_before_the_ledger_was_lost() {
 fn the_volume_of_one_that_comes_later_is_there_for_one_that_came_before() {
     let user = logs(json!({"directory": "/b", "volume": {"existing": {"name": "mine"}}}));
     let maker = logs(json!({"directory": "/a", "volume": {"name": "mine"}}));
-    let claims = [("user", Stance::Apply(&user)), ("maker", Stance::Apply(&maker))];
+    let claims = [("user", Intent::Apply(&user)), ("maker", Intent::Apply(&maker))];
     let plan = World::new(&app()).plan(&claims);
-    assert!(plan.verdicts.iter().all(|verdict| verdict.result.is_ok()), "{:?}", plan.verdicts);
+    assert!(plan.results.iter().all(|result| result.result.is_ok()), "{:?}", plan.results);
     let again = World::new(&app()).then(&claims).plan(&claims);
-    assert_eq!((again.template, again.verdicts), (plan.template, plan.verdicts));
+    assert_eq!((again.template, again.results), (plan.template, plan.results));
 }
 
 // --- what is computed once ---
@@ -793,13 +793,13 @@ fn the_config_is_rendered_with_the_spec_and_not_with_the_plan() {
     }));
     let config = shipping.config_map().expect("a config");
     // Neither claim nor plan has the images that rendering needs.
-    let claims: [Claim<'_>; 1] = [Claim { name: "one", uid: None, revision: None, stance: Stance::Apply(&shipping) }];
+    let claims: [Claim<'_>; 1] = [Claim { name: "one", uid: None, revision: None, intent: Intent::Apply(&shipping) }];
     for template in [app(), with("/spec/hostNetwork", json!(true))] {
         let (owned, kind) = (Owned::default(), Kind::Deployment);
-        let subject = Subject { uid: None, template: &template, ledger: None, owned: &owned, before: Before::Well, kind };
-        let Stance::Apply(planned) = claims[0].stance else { unreachable!() };
+        let input = PlanInput { uid: None, template: &template, ledger: None, owned: &owned, before: Before::Well, kind };
+        let Intent::Apply(planned) = claims[0].intent else { unreachable!() };
         assert!(std::ptr::eq(planned.config_map().expect("a config"), config));
-        let names = plan(&subject, &claims).template["spec"]["volumes"].to_string();
+        let names = plan(&input, &claims).template["spec"]["volumes"].to_string();
         assert!(names.contains(&config.name), "{names}");
     }
 }
@@ -812,8 +812,8 @@ fn a_spec_that_cannot_be_rendered_says_so_in_every_plan() {
     }));
     let refusal = wrong.refusal().expect("refused");
     assert_eq!((refusal.reason, wrong.config_map()), (Reason::ConfigInvalid, None));
-    let plan = World::new(&app()).plan(&[("one", Stance::Apply(&wrong))]);
-    assert_eq!(plan.verdicts[0].result.as_ref(), Err(refusal));
+    let plan = World::new(&app()).plan(&[("one", Intent::Apply(&wrong))]);
+    assert_eq!(plan.results[0].result.as_ref(), Err(refusal));
 }
 
 #[test]

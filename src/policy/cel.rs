@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::stand_in::Blanks;
+use super::template_stub::Placeholders;
 
 /// How long a line may get.
 const WIDTH: usize = 120;
@@ -57,18 +57,18 @@ pub(super) fn pattern(text: &str) -> String {
 }
 
 impl Cel {
-    /// A JSON value, in which expressions stand where the stand-in had blanks.
-    pub fn of(value: &Value, blanks: &Blanks) -> Self {
+    /// A JSON value, with expressions where the template stub has placeholders.
+    pub fn of(value: &Value, placeholders: &Placeholders) -> Self {
         match value {
             Value::Null => Self::Code("null".to_owned()),
             Value::Bool(yes) => Self::Code(yes.to_string()),
-            Value::Number(number) => Self::Code(blanks.number(number).unwrap_or_else(|| number.to_string())),
-            Value::String(text) => Self::text(text, blanks),
-            Value::Array(list) => Self::List(list.iter().map(|value| Self::of(value, blanks)).collect()),
+            Value::Number(number) => Self::Code(placeholders.number(number).unwrap_or_else(|| number.to_string())),
+            Value::String(text) => Self::text(text, placeholders),
+            Value::Array(list) => Self::List(list.iter().map(|value| Self::of(value, placeholders)).collect()),
             Value::Object(map) => {
                 let field = |(name, value): (&String, &Value)| Field {
                     name: name.clone(),
-                    value: Self::of(value, blanks),
+                    value: Self::of(value, placeholders),
                     optional: false,
                 };
                 Self::Map(map.iter().map(field).collect())
@@ -77,8 +77,8 @@ impl Cel {
     }
 
     /// A string, in which an expression stands where the stand-in had the name of the container.
-    pub fn text(text: &str, blanks: &Blanks) -> Self {
-        let Some(container) = blanks.container() else { return Self::Text(text.to_owned()) };
+    pub fn text(text: &str, placeholders: &Placeholders) -> Self {
+        let Some(container) = placeholders.container() else { return Self::Text(text.to_owned()) };
         let parts: Vec<&str> = text.split(container).collect();
         if parts.len() == 1 {
             return Self::Text(text.to_owned());

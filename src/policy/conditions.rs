@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     cel::{Cel, pattern, string},
-    place::Place,
+    place::TemplatePlace,
     sketch::Sketch,
 };
 use crate::{
@@ -19,7 +19,7 @@ const READ_ONLY: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected",
 
 /// A condition for an object to be mutated.
 #[derive(Clone, Debug)]
-pub(super) struct Condition {
+pub(super) struct MatchCondition {
     name: &'static str,
     /// Expressions that all have to hold.
     all: Vec<String>,
@@ -27,7 +27,7 @@ pub(super) struct Condition {
     pub left: Option<String>,
 }
 
-impl Condition {
+impl MatchCondition {
     fn new(name: &'static str, all: impl IntoIterator<Item = String>, left: impl Into<String>) -> Self {
         Self { name, all: all.into_iter().collect(), left: Some(left.into()) }
     }
@@ -39,18 +39,18 @@ impl Condition {
 }
 
 /// What everything here is about.
-pub(super) struct Subject<'a> {
+pub(super) struct PolicyContext<'a> {
     pub name: &'a str,
     pub kind: Kind,
     pub spec: &'a LogSidecarSpec,
-    pub place: &'a Place,
+    pub place: &'a TemplatePlace,
     pub sketch: &'a Sketch,
 }
 
-impl Subject<'_> {
+impl PolicyContext<'_> {
     /// All conditions that say something.
-    pub fn conditions(&self) -> Vec<Condition> {
-        let mut all: Vec<Condition> = self.target().into_iter().collect();
+    pub fn conditions(&self) -> Vec<MatchCondition> {
+        let mut all: Vec<MatchCondition> = self.target().into_iter().collect();
         all.extend([not_opted_out()]);
         all.extend(self.not_anothers());
         all.extend([self.ledger(), self.container_name(), self.writers(), self.directories(), self.volume_names()]);
@@ -65,19 +65,19 @@ impl Subject<'_> {
         all
     }
 
-    fn target(&self) -> Option<Condition> {
+    fn target(&self) -> Option<MatchCondition> {
         let name = self.spec.target.name.as_ref()?;
         // At admission, what is made by `generateName` has no name yet.
         let expression = format!("object.metadata.?name.orValue(\"\") == {}", string(name));
-        Some(Condition { name: "is-the-target", all: vec![expression], left: None })
+        Some(MatchCondition { name: "is-the-target", all: vec![expression], left: None })
     }
 
     /// Nobody reverts what is put into a Pod or a Job, whoever made it; and a mirror pod is but the picture of a static one.
-    fn not_anothers(&self) -> Option<Condition> {
+    fn not_anothers(&self) -> Option<MatchCondition> {
         match self.kind {
             Kind::Pod => {
                 let mirror = "!(\"kubernetes.io/config.mirror\" in object.metadata.?annotations.orValue({}))".to_owned();
-                Some(Condition::new("is-no-mirror-of-a-static-pod", [mirror], "that mirrors a static pod"))
+                Some(MatchCondition::new("is-no-mirror-of-a-static-pod", [mirror], "that mirrors a static pod"))
             }
             Kind::Job => None,
             Kind::Deployment
@@ -89,13 +89,13 @@ impl Subject<'_> {
             | Kind::PodTemplate
             | Kind::Custom(_) => {
                 let owned = "!object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false))".to_owned();
-                Some(Condition::new("is-not-of-another-controller", [owned], "that another controller renders"))
+                Some(MatchCondition::new("is-not-of-another-controller", [owned], "that another controller renders"))
             }
         }
     }
 
     /// Only to a ledger that policies alone have written can an expression add its entry.
-    fn ledger(&self) -> Condition {
+    fn ledger(&self) -> MatchCondition {
         let annotation = string(LEDGER_ANNOTATION);
         let own = format!("\"name\":\"{}\",", self.name);
         let text = format!("object.metadata.annotations[{annotation}]");
@@ -105,19 +105,19 @@ impl Subject<'_> {
             string(&own)
         );
         let left = format!("whose annotation {LEDGER_ANNOTATION} says that a sidecar is in it already");
-        Condition::new("has-no-sidecar-yet", [expression], left)
+        MatchCondition::new("has-no-sidecar-yet", [expression], left)
     }
 
-    fn container_name(&self) -> Condition {
+    fn container_name(&self) -> MatchCondition {
         let name = self.sketch.container();
         let expression = format!("!{}.exists(c, c.name == {})", self.place.containers(), string(name));
-        Condition::new("container-name-is-free", [expression], format!("that has a container {name} already"))
+        MatchCondition::new("container-name-is-free", [expression], format!("that has a container {name} already"))
     }
 
-    fn writers(&self) -> Condition {
-        let blanks = &self.sketch.blanks;
-        let names: Vec<&str> = blanks.writers(self.spec);
-        let named: Vec<&str> = names.iter().copied().filter(|name| blanks.container() != Some(name)).collect();
+    fn writers(&self) -> MatchCondition {
+        let placeholders = &self.sketch.placeholders;
+        let names: Vec<&str> = placeholders.writers(self.spec);
+        let named: Vec<&str> = names.iter().copied().filter(|name| placeholders.container() != Some(name)).collect();
         let mut all: Vec<String> = Vec::new();
         let mut left: Vec<String> = Vec::new();
         if !named.is_empty() {
@@ -125,7 +125,7 @@ impl Subject<'_> {
             all.extend(exist);
             left.push(format!("without container {}", named.join(" or ")));
         }
-        if blanks.container().is_some() {
+        if placeholders.container().is_some() {
             all.push(self.place.is_clear());
             left.push("with several containers and no default one: write logs[].container".to_owned());
             if !named.is_empty() {
@@ -133,19 +133,19 @@ impl Subject<'_> {
                 all.push(format!("!({} in {})", self.place.unnamed(), named.write(0)));
             }
         }
-        Condition::new("container-is-clear", all, left.join(", or "))
+        MatchCondition::new("container-is-clear", all, left.join(", or "))
     }
 
     /// A volume that is mounted there is used by the controller and by `inject`; and what the policy of another `LogSidecar` has
     /// just mounted below would be used in another order.
-    fn directories(&self) -> Condition {
+    fn directories(&self) -> MatchCondition {
         let annotation = string(LEDGER_ANNOTATION);
         let all = self.spec.logs.iter().flat_map(|log| {
-            let writer = log.container.as_deref().or(self.sketch.blanks.container()).unwrap_or_default();
+            let writer = log.container.as_deref().or(self.sketch.placeholders.container()).unwrap_or_default();
             let mounts = format!(
                 "{}.filter(c, c.name == {}).exists(c, c.?volumeMounts.orValue([]).exists(m, ",
                 self.place.containers(),
-                self.place.name_of(writer, &self.sketch.blanks)
+                self.place.name_of(writer, &self.sketch.placeholders)
             );
             let steps = log.directory.match_indices('/').map(|(at, _)| &log.directory[..at]).chain([log.directory.as_str()]);
             let above: Vec<String> = steps.map(pattern).collect();
@@ -162,16 +162,16 @@ impl Subject<'_> {
             "whose container has a volume mounted at or above {} already, or another LogSidecar's below",
             directories.join(" or ")
         );
-        Condition::new("directory-is-free", all, left)
+        MatchCondition::new("directory-is-free", all, left)
     }
 
-    fn volume_names(&self) -> Condition {
+    fn volume_names(&self) -> MatchCondition {
         let names: Vec<&str> = self.sketch.volumes().collect();
         let place = self.place;
-        let blanks = &self.sketch.blanks;
+        let placeholders = &self.sketch.placeholders;
         let mut all = Vec::new();
         for name in &names {
-            let text = match Cel::text(name, blanks) {
+            let text = match Cel::text(name, placeholders) {
                 Cel::Code(code) => code.replace("variables.container", &place.unnamed()),
                 Cel::Text(_) | Cel::List(_) | Cel::Map(_) => string(name),
             };
@@ -186,12 +186,12 @@ impl Subject<'_> {
                 }
             }
         }
-        let names: Vec<String> = names.iter().map(|name| blanks.readable(name)).collect();
-        Condition::new("volume-name-is-free", all, format!("that has a volume {} already", names.join(" or ")))
+        let names: Vec<String> = names.iter().map(|name| placeholders.readable(name)).collect();
+        MatchCondition::new("volume-name-is-free", all, format!("that has a volume {} already", names.join(" or ")))
     }
 
     /// By number or by name: more than the planner refuses, in few words.
-    fn ports(&self) -> Condition {
+    fn ports(&self) -> MatchCondition {
         let ports: Vec<&Value> = self.sketch.ports().collect();
         let taken = |field: &str, value: String| {
             format!(
@@ -207,10 +207,10 @@ impl Subject<'_> {
             number.chain(name).collect::<Vec<_>>()
         });
         let numbers: Vec<String> = ports.iter().map(|port| port["containerPort"].to_string()).collect();
-        Condition::new("port-is-free", all, format!("that has the port {} already", numbers.join(" or ")))
+        MatchCondition::new("port-is-free", all, format!("that has the port {} already", numbers.join(" or ")))
     }
 
-    fn existing_volumes(&self) -> Condition {
+    fn existing_volumes(&self) -> MatchCondition {
         let existing: Vec<&str> = existing(self.spec).collect();
         let writable: Vec<String> = READ_ONLY.iter().map(|source| format!("!has(v.{source})")).collect();
         let all = existing.iter().map(|name| {
@@ -221,11 +221,11 @@ impl Subject<'_> {
                 writable.join(" && ")
             )
         });
-        Condition::new("volume-exists", all, format!("without a writable volume {}", existing.join(" or ")))
+        MatchCondition::new("volume-exists", all, format!("without a writable volume {}", existing.join(" or ")))
     }
 
     /// An object is never refused because of what a policy puts in: a mount without its volume would be.
-    fn volumes_of_the_sidecar(&self) -> Condition {
+    fn volumes_of_the_sidecar(&self) -> MatchCondition {
         let ours: Vec<&str> = self.sketch.volumes().chain(existing(self.spec)).collect();
         let others: Vec<&str> = self.sketch.mounted().filter(|name| !ours.contains(name)).collect();
         let template = &self.place.template;
@@ -235,28 +235,28 @@ impl Subject<'_> {
         };
         let exists = |name: &&str| format!("{} in {template}.spec.?volumes.orValue([]).map(v, v.name){claims}", string(name));
         let left = format!("without volume {}, which the sidecar mounts", others.join(" or "));
-        Condition::new("volumes-of-the-sidecar-exist", others.iter().map(exists), left)
+        MatchCondition::new("volumes-of-the-sidecar-exist", others.iter().map(exists), left)
     }
 
     /// Windows knows nothing of what is in a security context, and the API server refuses it there.
-    fn not_windows(&self) -> Condition {
+    fn not_windows(&self) -> MatchCondition {
         let expression = format!("{}.spec.?os.?name.orValue(\"\") != \"windows\"", self.place.template);
         let all = self.sketch.has_security_context().then_some(expression);
-        Condition::new("is-not-windows", all, "for Windows")
+        MatchCondition::new("is-not-windows", all, "for Windows")
     }
 
     /// The API server refuses a pause before the end that is longer than the pod has time to end.
-    fn time_to_end(&self) -> Condition {
+    fn time_to_end(&self) -> MatchCondition {
         let pause = self.sketch.pause_before_the_end();
         let time = format!("{}.spec.?terminationGracePeriodSeconds.orValue(30)", self.place.template);
         let left = format!("with a terminationGracePeriodSeconds below {}", pause.unwrap_or_default());
-        Condition::new("has-time-to-end", pause.map(|pause| format!("{time} >= {pause}")), left)
+        MatchCondition::new("has-time-to-end", pause.map(|pause| format!("{time} >= {pause}")), left)
     }
 }
 
-fn not_opted_out() -> Condition {
+fn not_opted_out() -> MatchCondition {
     let label = format!("object.metadata.?labels[?{}].orValue(\"\") != \"false\"", string(OPT_OUT_LABEL));
-    Condition::new("is-not-opted-out", [label], format!("with the label {OPT_OUT_LABEL}: \"false\""))
+    MatchCondition::new("is-not-opted-out", [label], format!("with the label {OPT_OUT_LABEL}: \"false\""))
 }
 
 /// The names of the volumes that have to be there.

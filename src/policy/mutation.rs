@@ -5,13 +5,13 @@
 
 use serde_json::{Value, json};
 
-use super::{cel::string, conditions::Subject};
+use super::{cel::string, conditions::PolicyContext};
 use crate::{api::LEDGER_ANNOTATION, workload::key::Key};
 
 /// A variable: its name and its expression.
 type Variable = (String, String);
 
-impl Subject<'_> {
+impl PolicyContext<'_> {
     /// The variables that `expression` needs, each after what it needs itself.
     pub fn variables(&self, expression: &str) -> Vec<Value> {
         let mut needed: Vec<Variable> = Vec::new();
@@ -27,7 +27,7 @@ impl Subject<'_> {
     }
 
     fn all_variables(&self) -> Vec<Variable> {
-        let blanks = &self.sketch.blanks;
+        let placeholders = &self.sketch.placeholders;
         let context =
             |field: &str| format!("variables.writer0.?securityContext.?{field}.or(variables.pod.?securityContext.?{field})");
         let mut all = vec![
@@ -35,14 +35,14 @@ impl Subject<'_> {
             ("initContainers".to_owned(), "variables.pod.?initContainers.orValue([])".to_owned()),
             ("container".to_owned(), self.place.unnamed()),
         ];
-        for (index, writer) in blanks.writers(self.spec).into_iter().enumerate() {
-            let name = if blanks.container() == Some(writer) { "variables.container".to_owned() } else { string(writer) };
+        for (index, writer) in placeholders.writers(self.spec).into_iter().enumerate() {
+            let name = if placeholders.container() == Some(writer) { "variables.container".to_owned() } else { string(writer) };
             let of = |list: &str| format!("variables.{list}.map(c, c.name).indexOf({name})");
             all.push((
                 format!("writer{index}"),
                 format!("(variables.pod.containers + variables.initContainers).filter(c, c.name == {name})[0]"),
             ));
-            if blanks.container() == Some(writer) {
+            if placeholders.container() == Some(writer) {
                 // It is one of the pod's applications.
                 let path = string(&format!("{}/containers/", self.place.pointer));
                 all.push((format!("path{index}"), format!("{path} + string({})", of("pod.containers"))));
@@ -94,7 +94,7 @@ impl Subject<'_> {
     fn holder(&self, key: &Key) -> (String, Path) {
         match key {
             Key::Mount { container, .. } => {
-                let writers = self.sketch.blanks.writers(self.spec);
+                let writers = self.sketch.placeholders.writers(self.spec);
                 let index = writers.iter().position(|writer| writer == container).unwrap_or_default();
                 (format!("variables.writer{index}"), Path::Code(format!("variables.path{index}")))
             }

@@ -1,6 +1,6 @@
 //! Where things are in an object of a kind, in CEL and as JSON pointers; and how containers are found there.
 
-use super::{cel::string, stand_in::Blanks};
+use super::{cel::string, template_stub::Placeholders};
 use crate::workload::kind::Kind;
 
 /// Kubectl's annotation that says which container of a pod is meant where none is named.
@@ -8,14 +8,14 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// The pod template of a kind.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct TemplatePlace {
     /// In CEL.
     pub template: String,
     /// Its spec as a JSON pointer.
     pub pointer: String,
 }
 
-impl Place {
+impl TemplatePlace {
     pub fn of(kind: Kind) -> Self {
         Self { template: format!("object{}", kind.template().replace('/', ".")), pointer: format!("{}/spec", kind.template()) }
     }
@@ -38,8 +38,8 @@ impl Place {
     }
 
     /// The name of a container of the stand-in.
-    pub fn name_of(&self, container: &str, blanks: &Blanks) -> String {
-        if blanks.container() == Some(container) { self.unnamed() } else { string(container) }
+    pub fn name_of(&self, container: &str, placeholders: &Placeholders) -> String {
+        if placeholders.container() == Some(container) { self.unnamed() } else { string(container) }
     }
 
     fn default_container(&self) -> String {

@@ -1,12 +1,12 @@
-//! What the planner makes of the stand-ins: the items of every pod, with blanks.
+//! The items that the planner puts into every template stub, with placeholders.
 
 use serde_json::Value;
 
 use super::{
     Error,
     cel::{Cel, pattern},
-    stand_in::{Blanks, Case},
-    vary::vary,
+    merge_cases::merge_cases,
+    template_stub::{Placeholders, TemplateCase},
 };
 use crate::{
     api::{Log, LogSidecarSpec},
@@ -18,10 +18,10 @@ use crate::{
 /// The items of all cases.
 #[derive(Debug)]
 pub(super) struct Sketch {
-    pub blanks: Blanks,
+    pub placeholders: Placeholders,
     /// The items of the first case: the others have the same keys.
     items: Items,
-    cases: Vec<(Case, Items)>,
+    cases: Vec<(TemplateCase, Items)>,
     pub warnings: Vec<Warning>,
     /// The entry in the ledger.
     pub entry: String,
@@ -33,14 +33,14 @@ impl Sketch {
     pub fn new(resolved: &ResolvedSpec, kind: Kind, images: &Images) -> Result<Self, Error> {
         let (name, spec) = (resolved.name(), resolved.spec());
         let text = serde_json::to_string(spec).unwrap_or_default();
-        let plain = planned(resolved, kind, &Blanks::new(spec, &[&text], 0))?;
+        let plain = planned(resolved, kind, &Placeholders::new(spec, &[&text], 0))?;
         let plain = plain.iter().flat_map(|(_, items, _)| items).map(|(_, item)| item.to_string()).collect::<String>();
-        let blanks = Blanks::new(spec, &[&text, name, &plain], 10);
-        let cases = planned(resolved, kind, &blanks)?;
-        let other = Blanks::new(spec, &[&text, name, &plain, blanks.container().unwrap_or_default()], 50);
+        let placeholders = Placeholders::new(spec, &[&text, name, &plain], 10);
+        let cases = planned(resolved, kind, &placeholders)?;
+        let other = Placeholders::new(spec, &[&text, name, &plain, placeholders.container().unwrap_or_default()], 50);
         let culprit = |log: &&Log| {
             let alone = LogSidecarSpec { logs: vec![(*log).clone()], ..spec.clone() };
-            log.container.is_none() && !is_the_same(&ResolvedSpec::new(name, alone, images), kind, [&blanks, &other])
+            log.container.is_none() && !is_the_same(&ResolvedSpec::new(name, alone, images), kind, [&placeholders, &other])
         };
         if let Some(log) = spec.logs.iter().find(culprit) {
             return Err(Error::VolumeName { log: log.name.clone() });
@@ -49,15 +49,15 @@ impl Sketch {
         let entry = marker.sidecars.first().and_then(|entry| serde_json::to_string(entry).ok()).unwrap_or_default();
         let (items, warnings) = cases.first().map(|(_, items, warnings)| (items.clone(), warnings.clone())).unwrap_or_default();
         let cases = cases.into_iter().map(|(case, items, _)| (case, items)).collect();
-        Ok(Self { blanks, items, cases, warnings, entry, ledger: marker.text().unwrap_or_default() })
+        Ok(Self { placeholders, items, cases, warnings, entry, ledger: marker.text().unwrap_or_default() })
     }
 
     /// Every item with the expression that makes it, in the order in which they are to be put.
     pub fn items(&self) -> impl Iterator<Item = (&Key, Cel)> {
         self.items.iter().map(|(key, _)| {
-            let values: Vec<(Case, &Value)> =
+            let values: Vec<(TemplateCase, &Value)> =
                 self.cases.iter().filter_map(|(case, items)| Some((*case, find(items, key)?))).collect();
-            (key, vary(&values, &self.blanks))
+            (key, merge_cases(&values, &self.placeholders))
         })
     }
 
@@ -93,7 +93,7 @@ impl Sketch {
         self.items.iter().find_map(|(key, _)| key.container()).unwrap_or_default()
     }
 
-    /// The names of new volumes, with a blank where they are named after the container.
+    /// The names of new volumes, with a placeholder where they are named after the container.
     pub fn volumes(&self) -> impl Iterator<Item = &str> {
         self.items.iter().filter_map(|(key, _)| match key {
             Key::Volume(name) => Some(name.as_str()),
@@ -129,27 +129,27 @@ impl Sketch {
     }
 }
 
-type Planned = Vec<(Case, Items, Vec<Warning>)>;
+type PlannedCases = Vec<(TemplateCase, Items, Vec<Warning>)>;
 
-fn planned(spec: &ResolvedSpec, kind: Kind, blanks: &Blanks) -> Result<Planned, Error> {
-    let case = |case: Case| {
+fn planned(spec: &ResolvedSpec, kind: Kind, placeholders: &Placeholders) -> Result<PlannedCases, Error> {
+    let case = |case: TemplateCase| {
         let (items, warnings) =
-            contribution(&blanks.pod(spec.spec(), case), spec, kind).map_err(|refusal| Error::Refused { refusal })?;
+            contribution(&placeholders.pod(spec.spec(), case), spec, kind).map_err(|refusal| Error::Refused { refusal })?;
         Ok((case, items, warnings))
     };
-    Case::all().into_iter().map(case).collect()
+    TemplateCase::all().into_iter().map(case).collect()
 }
 
 /// Whether nothing but the name itself depends on the name of the container: what is made from it by a digest cannot be made by
 /// an expression.
-fn is_the_same(spec: &ResolvedSpec, kind: Kind, blanks: [&Blanks; 2]) -> bool {
-    let text = |blanks: &Blanks| {
-        let planned = planned(spec, kind, blanks).unwrap_or_default();
+fn is_the_same(spec: &ResolvedSpec, kind: Kind, placeholders: [&Placeholders; 2]) -> bool {
+    let text = |placeholders: &Placeholders| {
+        let planned = planned(spec, kind, placeholders).unwrap_or_default();
         let items = planned.into_iter().flat_map(|(_, items, _)| items);
         let text: String = items.map(|(key, item)| format!("{key} {item}\n")).collect();
-        blanks.readable(&text)
+        placeholders.readable(&text)
     };
-    text(blanks[0]) == text(blanks[1])
+    text(placeholders[0]) == text(placeholders[1])
 }
 
 fn find<'a>(items: &'a Items, key: &Key) -> Option<&'a Value> {

@@ -6,12 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 use crate::{
     api::Target,
-    plan::target::{Labelled, TargetMatcher},
+    plan::target::{TargetMatcher, WorkloadLabels},
 };
 
 /// The first thing in which a workload differs from what a target asks for; `None` if it does not.
 #[must_use]
-pub fn mismatch(target: &Target, workload: Labelled<'_>) -> Option<String> {
+pub fn mismatch(target: &Target, workload: WorkloadLabels<'_>) -> Option<String> {
     if TargetMatcher::new(target).matches(workload) {
         return None;
     }
@@ -90,7 +90,7 @@ mod tests {
         ];
         for (target, expected) in table {
             let target: Target = serde_json::from_value(target).expect("a target");
-            let workload = Labelled { kind: Kind::Deployment, name: "web", labels: &labels };
+            let workload = WorkloadLabels { kind: Kind::Deployment, name: "web", labels: &labels };
             assert_eq!(mismatch(&target, workload).as_deref(), expected, "{target:?}");
         }
     }

@@ -6,10 +6,10 @@ use std::thread;
 use logsidecar::{
     api::LogSidecarSpec,
     plan::{
-        self, Claim, Plan, RENDERER, ResolvedSpec, Stance, Subject,
+        self, Claim, Intent, Plan, PlanInput, RENDERER, ResolvedSpec,
         object::{embed, ledger_text},
     },
-    policy::{self, Policy, Source, Version},
+    policy::{self, Policy, PolicySource, Version},
     shipper::Images,
     workload::{
         kind::Kind,
@@ -35,17 +35,17 @@ fn kind_of(spec: &LogSidecarSpec) -> Kind {
 fn made(spec: &LogSidecarSpec) -> Result<Value, policy::Error> {
     let images = Images::default();
     let spec = &ResolvedSpec::new("one", spec.clone(), &images);
-    let source = Source { namespace: "default", kind: kind_of(spec.spec()), spec, images: &images };
+    let source = PolicySource { namespace: "default", kind: kind_of(spec.spec()), spec, images: &images };
     policy::policy(source, Version::V1).map(|Policy { policy, .. }| policy)
 }
 
 fn injected(object: &Value, spec: &LogSidecarSpec) -> Option<Value> {
     let (kind, spec) = (kind_of(spec), ResolvedSpec::new("one", spec.clone(), &Images::default()));
     let template = object.pointer(kind.template()).expect("a template");
-    let subject = Subject { uid: None, template, ledger: None, owned: &Owned::default(), before: Before::Well, kind };
-    let plan = plan::plan(&subject, &[Claim { name: "one", uid: None, revision: None, stance: Stance::Apply(&spec) }]);
-    let Plan { verdicts, .. } = &plan;
-    verdicts[0].result.is_ok().then(|| {
+    let input = PlanInput { uid: None, template, ledger: None, owned: &Owned::default(), before: Before::Well, kind };
+    let plan = plan::plan(&input, &[Claim { name: "one", uid: None, revision: None, intent: Intent::Apply(&spec) }]);
+    let Plan { results, .. } = &plan;
+    results[0].result.is_ok().then(|| {
         let mut object = object.clone();
         embed(&mut object, kind, plan);
         object

@@ -10,9 +10,9 @@ use kube::{
 use logsidecar::{
     api::{FINALIZER, LEDGER_ANNOTATION, LogSidecar},
     plan::{
-        self, Effect, ResolvedSpec, Subject,
-        claim::{Known, Phase, claims},
-        target::Labelled,
+        self, Effect, PlanInput, ResolvedSpec,
+        claim::{Lifecycle, LogSidecarView, claims},
+        target::WorkloadLabels,
     },
     shipper::Images,
     workload::{
@@ -57,31 +57,31 @@ fn differs(sidecars: &[LogSidecar], workload: &DynamicObject) -> Option<String> 
     let images = Images::default();
     let resolve = |sidecar: &LogSidecar| ResolvedSpec::new(&sidecar.name_any(), sidecar.spec.clone(), &images);
     let specs: Vec<ResolvedSpec> = sidecars.iter().map(resolve).collect();
-    let known: Vec<Known<'_>> = sidecars
+    let known: Vec<LogSidecarView<'_>> = sidecars
         .iter()
         .enumerate()
-        .map(|(at, sidecar)| Known {
+        .map(|(at, sidecar)| LogSidecarView {
             name: &names[at],
             uid: Some(&uids[at]),
             created: Some(&created[at]),
             revision: Some(specs[at].revision()),
             spec: Some(&specs[at]),
             deletion: sidecar.spec.deletion_policy,
-            phase: Phase::Live,
+            lifecycle: Lifecycle::Live,
         })
         .collect();
     let ledger = written.clone().or_else(|| plan::recover(&uid, template, &owned, &known));
     let empty = BTreeMap::new();
     let labels = workload.metadata.labels.as_ref().unwrap_or(&empty);
     let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&uid)));
-    let claims = claims(Labelled { kind: Kind::Deployment, name: &name, labels }, &known, seen.as_ref());
+    let claims = claims(WorkloadLabels { kind: Kind::Deployment, name: &name, labels }, &known, seen.as_ref());
     let kind = Kind::Deployment;
-    let subject = Subject { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, kind };
-    let plan = plan::plan(&subject, &claims);
+    let input = PlanInput { uid: Some(&uid), template, ledger: ledger.as_ref(), owned: &owned, before: Before::Well, kind };
+    let plan = plan::plan(&input, &claims);
     if plan.template != *template || plan.ledger != written {
         return Some(format!("Deployment {name} is not as planned"));
     }
-    let applied = plan.verdicts.iter().filter(|verdict| matches!(verdict.result, Ok(Effect::Applied(_))));
+    let applied = plan.results.iter().filter(|verdict| matches!(verdict.result, Ok(Effect::Applied(_))));
     for verdict in applied {
         let spec = &sidecars[names.iter().position(|name| *name == verdict.name).expect("known")].spec;
         for log in &spec.logs {

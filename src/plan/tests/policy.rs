@@ -25,7 +25,7 @@ fn comparable(pod: &Value) -> Value {
 proptest! {
     #[test]
     fn what_a_policy_has_put_in_is_taken_over_without_a_rollout_and_taken_out_again(pod in pod(), one in any_spec()) {
-        let apply = [("one", Stance::Apply(&one))];
+        let apply = [("one", Intent::Apply(&one))];
         let injected = World::new(&pod).then(&apply);
         // Where the application mounts the existing volume itself, a policy keeps away.
         let is_owners = |log: &Log| {
@@ -47,7 +47,7 @@ proptest! {
 
     #[test]
     fn whoever_forges_the_entry_of_a_policy_loses_nothing_by_it(pod in pod(), one in any_spec()) {
-        let apply = [("one", Stance::Apply(&one))];
+        let apply = [("one", Intent::Apply(&one))];
         let applied = marked(&pod, &["one"]).then(&apply);
         prop_assert_eq!(&applied.template, &World::new(&pod).then(&apply).template);
         let out = applied.then(&[("one", remove())]);
@@ -56,8 +56,8 @@ proptest! {
 
     #[test]
     fn an_entry_of_a_policy_that_nobody_speaks_for_stays_as_it_is(pod in pod(), one in any_spec()) {
-        let world = marked(&World::new(&pod).then(&[("one", Stance::Apply(&one))]).template, &["one"]);
-        for claims in [&[][..], &[("one", Stance::Keep(Reason::Suspended))], &[("one", remove())]] {
+        let world = marked(&World::new(&pod).then(&[("one", Intent::Apply(&one))]).template, &["one"]);
+        for claims in [&[][..], &[("one", Intent::Keep(Reason::Suspended))], &[("one", remove())]] {
             let after = world.then(claims);
             prop_assert_eq!((&after.template, &after.ledger), (&world.template, &world.ledger), "{:?}", claims);
         }
@@ -67,7 +67,7 @@ proptest! {
 #[test]
 fn what_is_not_exactly_what_would_be_put_in_is_not_taken_over() {
     let one = logs(json!({"directory": "/l"}));
-    let apply = [("one", Stance::Apply(&one))];
+    let apply = [("one", Intent::Apply(&one))];
     let injected = World::new(&app()).then(&apply).template;
     let table = [
         ("/spec/containers/1/image", json!("theirs:1")),
@@ -81,7 +81,7 @@ fn what_is_not_exactly_what_would_be_put_in_is_not_taken_over() {
         template.pointer_mut(holder).expect("a holder")[field] = value;
         let world = marked(&template, &["one"]);
         let plan = world.plan(&apply);
-        let refusal = plan.verdicts[0].result.as_ref().expect_err("refused");
+        let refusal = plan.results[0].result.as_ref().expect_err("refused");
         assert_eq!(refusal.reason, Reason::ContainerNameTaken, "{pointer}");
         assert!(refusal.message.contains("print the policy anew"), "{refusal}");
         assert_eq!((&plan.template, &plan.ledger), (&world.template, &world.ledger), "{pointer}");
@@ -97,14 +97,14 @@ fn items_in_the_entry_of_a_policy_prove_nothing() {
     let text = json!({"version": 1, "sidecars": [{"name": "one", "origin": "policy", "renderer": 1, "items": {"volumes/mine": digest}}]});
     let world = World { template: pod.clone(), ledger: Some(Ledger::parse(&text.to_string()).expect("a ledger")) };
     let one = logs(json!({"directory": "/l"}));
-    let out = world.then(&[("one", Stance::Apply(&one))]).then(&[("one", remove())]);
+    let out = world.then(&[("one", Intent::Apply(&one))]).then(&[("one", remove())]);
     assert_eq!(out.template, pod);
 }
 
 #[test]
 fn the_sidecars_of_several_policies_are_not_the_pods_own_containers() {
     let (one, two) = (logs(json!({"directory": "/one"})), logs(json!({"directory": "/two"})));
-    let apply = [("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))];
+    let apply = [("one", Intent::Apply(&one)), ("two", Intent::Apply(&two))];
     let injected = World::new(&app()).then(&apply);
     let taken = marked(&injected.template, &["one", "two"]).then(&apply);
     assert_eq!((&taken.template, taken.ledger.as_ref()), (&injected.template, injected.ledger.as_ref()));
@@ -115,7 +115,7 @@ fn the_sidecars_of_several_policies_are_not_the_pods_own_containers() {
 fn a_mount_of_an_existing_volume_goes_with_the_sidecar_that_a_policy_made_it_for() {
     let one = logs(json!({"directory": "/l", "volume": {"existing": {"name": "data"}}}));
     let pod = with("/spec/terminationGracePeriodSeconds", json!(1));
-    let apply = [("one", Stance::Apply(&one))];
+    let apply = [("one", Intent::Apply(&one))];
     let taken = marked(&World::new(&pod).then(&apply).template, &["one"]).then(&apply);
     assert_eq!(taken.then(&[("one", remove())]).template, pod);
 }
@@ -125,36 +125,36 @@ fn what_a_policy_has_put_in_is_taken_out_even_if_its_logsidecar_goes_before_anyb
     let of =
         |name: &str, directory: &str| resolved(name, logs(json!({"directory": directory, "container": "app"})).spec().clone());
     let (one, two) = (of("one", "/one"), of("two", "/two"));
-    let apply = [("one", Stance::Apply(&one)), ("two", Stance::Apply(&two))];
+    let apply = [("one", Intent::Apply(&one)), ("two", Intent::Apply(&two))];
     let world = marked(&World::new(&app()).then(&apply).template, &["one", "two"]);
-    let taken = |one: (&ResolvedSpec, Phase), two: (&ResolvedSpec, Phase)| {
-        let known = |name: &'static str, (spec, phase)| Known {
+    let taken = |one: (&ResolvedSpec, Lifecycle), two: (&ResolvedSpec, Lifecycle)| {
+        let known = |name: &'static str, (spec, phase)| LogSidecarView {
             name,
             uid: Some(name),
             created: None,
             revision: None,
             spec: Some(spec),
             deletion: DeletionPolicy::Remove,
-            phase,
+            lifecycle: phase,
         };
         let known = [known("one", one), known("two", two)];
         let kind = Kind::Deployment;
         let (template, ledger) = (&world.template, world.ledger.as_ref());
-        let subject = Subject { uid: Some(UID), template, ledger, owned: &Owned::default(), before: Before::Well, kind };
-        World { ledger: take_over(&subject, &known), ..world.clone() }
+        let input = PlanInput { uid: Some(UID), template, ledger, owned: &Owned::default(), before: Before::Well, kind };
+        World { ledger: adopt_admitted(&input, &known), ..world.clone() }
     };
     let origins = |world: &World| -> Vec<ledger::Origin> {
         world.ledger.iter().flat_map(|ledger| &ledger.sidecars).map(|entry| entry.origin).collect()
     };
-    let both = taken((&one, Phase::Deleting), (&two, Phase::Live));
+    let both = taken((&one, Lifecycle::Deleting), (&two, Lifecycle::Live));
     assert_eq!(origins(&both), [Controller, Controller]);
     let left = both.then(&[("one", remove()), apply[1]]);
     assert_eq!(left.template, World::new(&app()).then(&apply[1..]).template);
     assert_eq!(left.then(&[("two", remove())]).template, app());
     // Who says that nothing is to be done, or may not act yet, is left alone; so is one that is not as it would be now.
     let suspended = resolved("two", LogSidecarSpec { suspend: true, ..two.spec().clone() });
-    assert_eq!(origins(&taken((&one, Phase::New), (&suspended, Phase::Live))), [Policy, Policy]);
-    assert_eq!(origins(&taken((&one, Phase::New), (&suspended, Phase::Deleting))), [Policy, Controller]);
+    assert_eq!(origins(&taken((&one, Lifecycle::New), (&suspended, Lifecycle::Live))), [Policy, Policy]);
+    assert_eq!(origins(&taken((&one, Lifecycle::New), (&suspended, Lifecycle::Deleting))), [Policy, Controller]);
     let changed = logs(json!({"directory": "/changed", "container": "app"}));
-    assert_eq!(origins(&taken((&changed, Phase::Live), (&two, Phase::Live))), [Policy, Controller]);
+    assert_eq!(origins(&taken((&changed, Lifecycle::Live), (&two, Lifecycle::Live))), [Policy, Controller]);
 }

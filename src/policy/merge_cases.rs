@@ -4,27 +4,27 @@ use serde_json::{Map, Value};
 
 use super::{
     cel::{Cel, Field},
-    stand_in::{Blanks, Case, QUESTIONS},
+    template_stub::{Placeholders, QUESTIONS, TemplateCase},
 };
 
 /// An expression that gives each value in its case.
 ///
 /// What is the same in all cases is a literal; what is not is a decision, as deep inside as it can be.
-pub(super) fn vary(values: &[(Case, &Value)], blanks: &Blanks) -> Cel {
+pub(super) fn merge_cases(values: &[(TemplateCase, &Value)], placeholders: &Placeholders) -> Cel {
     let Some(((_, first), rest)) = values.split_first() else { return Cel::Code("null".to_owned()) };
     if rest.iter().all(|(_, value)| value == first) {
-        return Cel::of(first, blanks);
+        return Cel::of(first, placeholders);
     }
-    let maps: Option<Vec<(Case, &Map<String, Value>)>> =
+    let maps: Option<Vec<(TemplateCase, &Map<String, Value>)>> =
         values.iter().map(|(case, value)| Some((*case, value.as_object()?))).collect();
     match maps {
-        Some(maps) => Cel::Map(names(&maps).into_iter().map(|name| field(name, &maps, blanks)).collect()),
-        None => Cel::Code(decide(values, &|value| format!("dyn({})", Cel::of(value, blanks).write(0))).1),
+        Some(maps) => Cel::Map(names(&maps).into_iter().map(|name| field(name, &maps, placeholders)).collect()),
+        None => Cel::Code(decide(values, &|value| format!("dyn({})", Cel::of(value, placeholders).write(0))).1),
     }
 }
 
 /// The names of all fields, in the order in which they come first.
-fn names<'a>(maps: &[(Case, &'a Map<String, Value>)]) -> Vec<&'a String> {
+fn names<'a>(maps: &[(TemplateCase, &'a Map<String, Value>)]) -> Vec<&'a String> {
     let mut names = Vec::new();
     for name in maps.iter().flat_map(|(_, map)| map.keys()) {
         if !names.contains(&name) {
@@ -34,22 +34,22 @@ fn names<'a>(maps: &[(Case, &'a Map<String, Value>)]) -> Vec<&'a String> {
     names
 }
 
-fn field(name: &str, maps: &[(Case, &Map<String, Value>)], blanks: &Blanks) -> Field {
-    let values: Vec<(Case, Option<&Value>)> = maps.iter().map(|(case, map)| (*case, map.get(name))).collect();
-    let in_all: Option<Vec<(Case, &Value)>> = values.iter().map(|(case, value)| Some((*case, (*value)?))).collect();
+fn field(name: &str, maps: &[(TemplateCase, &Map<String, Value>)], placeholders: &Placeholders) -> Field {
+    let values: Vec<(TemplateCase, Option<&Value>)> = maps.iter().map(|(case, map)| (*case, map.get(name))).collect();
+    let in_all: Option<Vec<(TemplateCase, &Value)>> = values.iter().map(|(case, value)| Some((*case, (*value)?))).collect();
     let name = name.to_owned();
     if let Some(values) = in_all {
-        return Field { name, value: vary(&values, blanks), optional: false };
+        return Field { name, value: merge_cases(&values, placeholders), optional: false };
     }
     let leaf = |value: Option<&Value>| match value {
-        Some(value) => format!("optional.of(dyn({}))", Cel::of(value, blanks).write(0)),
+        Some(value) => format!("optional.of(dyn({}))", Cel::of(value, placeholders).write(0)),
         None => "optional.none()".to_owned(),
     };
     Field { name, value: Cel::Code(decide(&values, &leaf).1), optional: true }
 }
 
 /// The smallest tree of questions that gives every answer, and how many leaves it has.
-fn decide<T: PartialEq + Copy>(answers: &[(Case, T)], leaf: &dyn Fn(T) -> String) -> (usize, String) {
+fn decide<T: PartialEq + Copy>(answers: &[(TemplateCase, T)], leaf: &dyn Fn(T) -> String) -> (usize, String) {
     let Some(((_, first), rest)) = answers.split_first() else { return (0, String::new()) };
     if rest.iter().all(|(_, answer)| answer == first) {
         return (1, leaf(*first));

@@ -1,10 +1,10 @@
-//! What a claim has in the template already: which items are ours, and which have become somebody else's.
+//! The items that a claim has in the template already: those that are ours, and those that have another owner now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Claim, ResolvedSpec, Stance, Subject, claim::Known, shipping, sidecar, strip::strip, volume};
+use super::{Claim, Intent, PlanInput, ResolvedSpec, claim::LogSidecarView, shipping, sidecar, strip::strip, volume};
 use crate::api::Log;
 use crate::workload::{
     key,
@@ -14,18 +14,18 @@ use crate::workload::{
 use crate::workload::{key::Key, ledger::Ledger, owned::Owned};
 
 /// One claim, with what it has in the template already.
-pub(super) struct Held<'a> {
+pub(super) struct OwnedItems<'a> {
     pub claim: Claim<'a>,
     pub entry: Option<&'a Entry>,
     /// Items of the template that are ours and this claim's.
     pub ours: BTreeSet<Key>,
-    /// Items that the ledger names and that are somebody else's now.
+    /// Items that the ledger names and that have another owner now.
     pub lost: Vec<Key>,
     pub origin: Origin,
     offline: bool,
 }
 
-impl<'a> Held<'a> {
+impl<'a> OwnedItems<'a> {
     /// An item is ours if the ledger names it, and either its digest is the ledger's or `managedFields` say so; of a ledger
     /// that came with a manifest also if the `LogSidecar` would put one there anyway. An item that no ledger names is ours if
     /// `managedFields` say so, or adopted if it is exactly what would be put in.
@@ -33,54 +33,53 @@ impl<'a> Held<'a> {
     /// `entry` is that of the claim in `ledger`; `copied` is the ledger of the workload that this one is a copy of, `ledger` the
     /// same as it counts here. `admitted` are the containers that policies say to have put in.
     pub fn new(
-        subject: &Subject<'a>,
+        input: &PlanInput<'a>,
         (ledger, copied): (Option<&'a Ledger>, Option<&Ledger>),
         admitted: &[&str],
         entry: Option<&'a Entry>,
         claim: &Claim<'a>,
     ) -> Self {
-        let offline = subject.uid.is_none();
+        let offline = input.uid.is_none();
         let origin = if offline { Origin::File } else { Origin::Controller };
-        let mut held = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };
-        match (entry, claim.stance) {
-            (Some(Entry { origin: Origin::Policy, .. }), Stance::Apply(spec)) => {
-                held.take_over(subject, ledger, admitted, spec);
+        let mut owned_items = Self { claim: *claim, entry, ours: BTreeSet::new(), lost: Vec::new(), origin, offline };
+        match (entry, claim.intent) {
+            (Some(Entry { origin: Origin::Policy, .. }), Intent::Apply(spec)) => {
+                owned_items.adopt_admitted(input, ledger, admitted, spec);
             }
             // What was put in is not known, so that all of it stays.
-            (Some(Entry { origin: Origin::Policy, .. }), Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan) => {
-                held.origin = Origin::Policy;
+            (Some(Entry { origin: Origin::Policy, .. }), Intent::Keep(_) | Intent::Remove(_) | Intent::Orphan) => {
+                owned_items.origin = Origin::Policy;
             }
-            (Some(entry), stance) => {
-                held.origin = entry.origin;
+            (Some(entry), intent) => {
+                owned_items.origin = entry.origin;
                 let others = ledger.map(|ledger| ledger.sidecars.as_slice()).unwrap_or_default();
-                held.recognise(subject, entry, others, stance);
-                if let (Some(copied), Stance::Apply(spec)) = (copied, stance) {
-                    held.rebind(subject, copied, spec);
+                owned_items.recognise(input, entry, others, intent);
+                if let (Some(copied), Intent::Apply(spec)) = (copied, intent) {
+                    owned_items.rebind(input, copied, spec);
                 }
             }
-            (None, Stance::Apply(spec)) => held.adopt(subject, ledger, spec),
-            (None, Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan) => {}
+            (None, Intent::Apply(spec)) => owned_items.adopt(input, ledger, spec),
+            (None, Intent::Keep(_) | Intent::Remove(_) | Intent::Orphan) => {}
         }
-        held
+        owned_items
     }
 
-    fn recognise(&mut self, subject: &Subject<'_>, entry: &Entry, entries: &[Entry], stance: Stance<'_>) {
+    fn recognise(&mut self, input: &PlanInput<'_>, entry: &Entry, entries: &[Entry], intent: Intent<'_>) {
         // What a manifest holds for a LogSidecar is there to be kept up to date, even where an admission plugin rewrote it;
         // but only where the LogSidecar itself puts something: anybody can write the name of anything into the annotation.
-        let trusted = match stance {
-            Stance::Apply(spec) if entry.origin == Origin::File => {
+        let trusted = match intent {
+            Intent::Apply(spec) if entry.origin == Origin::File => {
                 let sidecars: Vec<&str> =
                     entries.iter().flat_map(|entry| entry.items.keys()).filter_map(Key::container).collect();
-                candidates(subject.template, sidecar::container_key(spec), (spec, Mounts::Ours), &sidecars)
+                candidates(input.template, sidecar::container_key(spec), (spec, MountScope::Ours), &sidecars)
             }
-            Stance::Apply(_) | Stance::Keep(_) | Stance::Remove(_) | Stance::Orphan => BTreeSet::new(),
+            Intent::Apply(_) | Intent::Keep(_) | Intent::Remove(_) | Intent::Orphan => BTreeSet::new(),
         };
         for (key, expected) in &entry.items {
-            match key.get(subject.template) {
+            match key.get(input.template) {
                 Some(item)
                     if digest(key, item) == *expected
-                        || ((trusted.contains(key) || subject.owned.holds(key, item))
-                            && !is_other_volume(entry, key, item)) =>
+                        || ((trusted.contains(key) || input.owned.holds(key, item)) && !is_other_volume(entry, key, item)) =>
                 {
                     self.ours.insert(key.clone());
                 }
@@ -92,8 +91,8 @@ impl<'a> Held<'a> {
 
     /// A workload that came with the ledger of another, perhaps of itself before it was deleted: it is taken over if it is
     /// just what would be put in, and left alone otherwise.
-    fn rebind(&mut self, subject: &Subject<'_>, copied: &Ledger, spec: &ResolvedSpec) {
-        if planned(subject, spec, &self.ours, &[]).is_some() {
+    fn rebind(&mut self, input: &PlanInput<'_>, copied: &Ledger, spec: &ResolvedSpec) {
+        if planned(input, spec, &self.ours, &[]).is_some() {
             let before = copied.sidecars.iter().find(|entry| entry.name == self.claim.name);
             self.origin = before.map_or(Origin::File, |before| match before.origin {
                 Origin::Controller | Origin::Policy => Origin::Controller,
@@ -106,33 +105,33 @@ impl<'a> Held<'a> {
 
     /// Takes over what a policy says to have put in, if it is exactly what would be put in: then it is ours as if the controller
     /// had put it in itself, and goes with its `LogSidecar`. If it is anything else, the entry counts for nothing.
-    fn take_over(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, admitted: &[&str], spec: &ResolvedSpec) {
+    fn adopt_admitted(&mut self, input: &PlanInput<'_>, ledger: Option<&Ledger>, admitted: &[&str], spec: &ResolvedSpec) {
         let container = sidecar::container_key(spec);
-        let mut candidates = candidates(subject.template, container, (spec, Mounts::All), admitted);
-        candidates.retain(|key| key.get(subject.template).is_some());
-        let planned = planned(subject, spec, &candidates, admitted).unwrap_or_default();
+        let mut candidates = candidates(input.template, container, (spec, MountScope::All), admitted);
+        candidates.retain(|key| key.get(input.template).is_some());
+        let planned = planned(input, spec, &candidates, admitted).unwrap_or_default();
         if !planned.is_empty() && candidates.iter().all(|key| planned.contains(key)) {
             self.ours = candidates;
         } else {
-            self.adopt(subject, ledger, spec);
+            self.adopt(input, ledger, spec);
         }
     }
 
     /// Finds again what was put in before the ledger was lost, or what `inject` put into a manifest that lost its annotation.
-    fn adopt(&mut self, subject: &Subject<'_>, ledger: Option<&Ledger>, spec: &ResolvedSpec) {
+    fn adopt(&mut self, input: &PlanInput<'_>, ledger: Option<&Ledger>, spec: &ResolvedSpec) {
         let container = sidecar::container_key(spec);
         let names: Vec<&str> = container.container().into_iter().collect();
-        let mut candidates = candidates(subject.template, container.clone(), (spec, Mounts::Ours), &names);
+        let mut candidates = candidates(input.template, container.clone(), (spec, MountScope::Ours), &names);
         let is_named =
             |key: &Key| ledger.is_some_and(|ledger| ledger.sidecars.iter().any(|entry| entry.items.contains_key(key)));
-        candidates.retain(|key| key.get(subject.template).is_some() && !is_named(key));
-        let is_owned = |key: &&Key| key.get(subject.template).is_some_and(|item| subject.owned.holds(key, item));
+        candidates.retain(|key| key.get(input.template).is_some() && !is_named(key));
+        let is_owned = |key: &&Key| key.get(input.template).is_some_and(|item| input.owned.holds(key, item));
         let owned: BTreeSet<Key> = candidates.iter().filter(is_owned).cloned().collect();
         if !owned.is_empty() {
             self.ours = owned;
             return;
         }
-        if planned(subject, spec, &candidates, &[]).is_some() {
+        if planned(input, spec, &candidates, &[]).is_some() {
             self.ours = candidates;
             self.origin = Origin::File;
         }
@@ -146,34 +145,33 @@ impl<'a> Held<'a> {
     /// Whether the claim asks for a volume that is there without it.
     pub fn uses_existing_volume(&self) -> bool {
         let existing = |log: &Log| log.volume.as_ref().is_some_and(|volume| volume.existing.is_some());
-        matches!(self.claim.stance, Stance::Apply(spec) if spec.spec().logs.iter().any(existing))
+        matches!(self.claim.intent, Intent::Apply(spec) if spec.spec().logs.iter().any(existing))
     }
 
     pub fn is_replanned(&self) -> bool {
-        match self.claim.stance {
-            Stance::Apply(_) => true,
+        match self.claim.intent {
+            Intent::Apply(_) => true,
             // A manifest that holds them would only bring them back; offline, the manifest is what is being changed.
-            Stance::Remove(_) => self.origin == Origin::Controller || self.offline,
-            Stance::Keep(_) | Stance::Orphan => false,
+            Intent::Remove(_) => self.origin == Origin::Controller || self.offline,
+            Intent::Keep(_) | Intent::Orphan => false,
         }
     }
 }
 
 /// Returns what a plan without `items` would put in, if that is just what is in the template. `others` are containers that do not
 /// count as the pod's own.
-fn planned(subject: &Subject<'_>, spec: &ResolvedSpec, items: &BTreeSet<Key>, others: &[&str]) -> Option<BTreeSet<Key>> {
+fn planned(input: &PlanInput<'_>, spec: &ResolvedSpec, items: &BTreeSet<Key>, others: &[&str]) -> Option<BTreeSet<Key>> {
     let container = sidecar::container_key(spec);
     let names: Vec<&str> = container.container().into_iter().chain(others.iter().copied()).collect();
-    let pod = strip(subject.template, items, &BTreeMap::new());
-    let planned = sidecar::items(&pod, spec, &names, subject.kind, |_| true).ok()?.items;
-    let equal =
-        |(key, item): &(Key, Value)| key.get(subject.template).is_some_and(|live| normal(key, live) == normal(key, item));
+    let pod = strip(input.template, items, &BTreeMap::new());
+    let planned = sidecar::items(&pod, spec, &names, input.kind, |_| true).ok()?.items;
+    let equal = |(key, item): &(Key, Value)| key.get(input.template).is_some_and(|live| normal(key, live) == normal(key, item));
     planned.iter().all(equal).then(|| planned.into_iter().map(|(key, _)| key).collect())
 }
 
 /// Which mounts may be ours.
 #[derive(Clone, Copy, PartialEq)]
-enum Mounts {
+enum MountScope {
     /// Those of volumes of ours: a mount of an existing volume may be the owner's own.
     Ours,
     /// Those of existing volumes, too.
@@ -181,13 +179,18 @@ enum Mounts {
 }
 
 /// Where the items of a spec would be; `sidecars` are the containers that do not count as the pod's own.
-fn candidates(template: &Value, container: Key, (spec, mounts): (&ResolvedSpec, Mounts), sidecars: &[&str]) -> BTreeSet<Key> {
+fn candidates(
+    template: &Value,
+    container: Key,
+    (spec, mounts): (&ResolvedSpec, MountScope),
+    sidecars: &[&str],
+) -> BTreeSet<Key> {
     let mut candidates: BTreeSet<Key> =
         container.get(template).map(|live| shipping::volumes_of(live, spec)).into_iter().flatten().collect();
     candidates.insert(container);
     for log in &spec.spec().logs {
         let is_existing = log.volume.as_ref().is_some_and(|volume| volume.existing.is_some());
-        if is_existing && mounts == Mounts::Ours {
+        if is_existing && mounts == MountScope::Ours {
             continue;
         }
         let Ok(writer) = sidecar::writer(template, log, sidecars) else { continue };
@@ -208,15 +211,15 @@ fn candidates(template: &Value, container: Key, (spec, mounts): (&ResolvedSpec, 
 ///
 /// Only LogSidecars that were there when we last wrote count: what an earlier one has left behind for good is not theirs.
 #[must_use]
-pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[Known<'_>]) -> Option<Ledger> {
+pub fn recover(workload: &str, template: &Value, owned: &Owned, known: &[LogSidecarView<'_>]) -> Option<Ledger> {
     let mut ledger = Ledger::new(Some(workload));
     let readable = known.iter().filter_map(|known| Some((known, known.spec?, sidecar::container_key(known.spec?))));
     let known: Vec<_> = readable.collect();
     let sidecars: Vec<&str> = known.iter().filter_map(|(_, _, container)| container.container()).collect();
     let ours = |key: &Key| key.get(template).filter(|item| owned.holds(key, item));
-    let was_there = |known: &Known<'_>| known.created.is_some_and(|created| owned.is_written_since(created));
+    let was_there = |known: &LogSidecarView<'_>| known.created.is_some_and(|created| owned.is_written_since(created));
     for (known, spec, container) in known.iter().filter(|(known, _, _)| was_there(known)) {
-        let mut candidates = candidates(template, container.clone(), (*spec, Mounts::Ours), &sidecars);
+        let mut candidates = candidates(template, container.clone(), (*spec, MountScope::Ours), &sidecars);
         // It may have been put in under a spec that said otherwise about the placement.
         candidates.extend(container.container().map(|name| match container {
             Key::InitContainer(_) => Key::Container(name.to_owned()),

@@ -1,21 +1,21 @@
-//! Pods that stand for all pods that a policy may meet: the planner plans them, and what it makes of them is what the policy
-//! does, with blanks where only the API server will know what belongs there. So the two cannot drift apart.
+//! Stubs of pod templates for all cases that a policy has to tell apart. The planner plans them, and the policy does the same, with
+//! placeholders for what only the API server knows. So the two cannot drift apart.
 
 use serde_json::{Number, Value, json};
 
 use super::conditions::existing;
 use crate::api::LogSidecarSpec;
 
-/// Values of the stand-ins that stand for others.
+/// Values in the stubs that stand for values which only the API server knows.
 #[derive(Clone, Debug)]
-pub(super) struct Blanks {
+pub(super) struct Placeholders {
     container: Option<String>,
     user: i64,
     group: i64,
 }
 
-impl Blanks {
-    /// Blanks that cannot be mistaken for anything in `texts`.
+impl Placeholders {
+    /// Placeholders that cannot be mistaken for anything in `texts`.
     ///
     /// The name is as short as can be, as volumes are named after it; `number` makes others of the same kind.
     pub fn new(spec: &LogSidecarSpec, texts: &[&str], number: usize) -> Self {
@@ -32,9 +32,9 @@ impl Blanks {
         self.container.as_deref()
     }
 
-    /// Text about the stand-ins for people.
+    /// Replaces placeholders in a text for people.
     pub fn readable(&self, text: &str) -> String {
-        self.container.as_ref().map_or_else(|| text.to_owned(), |blank| text.replace(blank, "CONTAINER"))
+        self.container.as_ref().map_or_else(|| text.to_owned(), |placeholder| text.replace(placeholder, "CONTAINER"))
     }
 
     /// The expression for a number that stands for another.
@@ -47,7 +47,7 @@ impl Blanks {
         Some(format!("variables.{variable}.value()"))
     }
 
-    /// The containers that write files, the one that nobody names by its blank, each once; that of the first entry first.
+    /// The containers that write files, the one that nobody names by its placeholder, each once; that of the first entry first.
     pub fn writers<'a>(&'a self, spec: &'a LogSidecarSpec) -> Vec<&'a str> {
         let mut writers = Vec::new();
         for log in &spec.logs {
@@ -60,7 +60,7 @@ impl Blanks {
     }
 
     /// The pod of one case, with nothing in it but what the planner needs to find.
-    pub fn pod(&self, spec: &LogSidecarSpec, case: Case) -> Value {
+    pub fn pod(&self, spec: &LogSidecarSpec, case: TemplateCase) -> Value {
         let writers = self.writers(spec);
         let container = |name: &str| {
             let mut container = json!({"name": name});
@@ -71,7 +71,7 @@ impl Blanks {
         };
         // The one that nobody names is the pod's only application.
         let (apps, others): (Vec<&str>, Vec<&str>) =
-            writers.iter().partition(|writer| self.container().is_none_or(|blank| blank == **writer));
+            writers.iter().partition(|writer| self.container().is_none_or(|placeholder| placeholder == **writer));
         let volumes: Vec<Value> = existing(spec).map(|name| json!({"name": name, "emptyDir": {}})).collect();
         json!({"spec": {
             "securityContext": {"runAsNonRoot": case.root == Root::Excepted},
@@ -84,7 +84,7 @@ impl Blanks {
 
 /// What the security context of a shipper depends on, of the container that writes its first files.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Case {
+pub(super) struct TemplateCase {
     user: User,
     has_group: bool,
     root: Root,
@@ -106,7 +106,7 @@ enum Root {
 }
 
 /// A question to the API server: the expression, and the answer in each case.
-type Question = (&'static str, fn(Case) -> bool);
+type Question = (&'static str, fn(TemplateCase) -> bool);
 
 /// By these all cases can be told apart.
 pub(super) const QUESTIONS: [Question; 5] = [
@@ -117,7 +117,7 @@ pub(super) const QUESTIONS: [Question; 5] = [
     ("variables.isExcepted", |case| case.root == Root::Excepted),
 ];
 
-impl Case {
+impl TemplateCase {
     /// Every case.
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
@@ -131,15 +131,15 @@ impl Case {
         all
     }
 
-    fn security_context(self, blanks: &Blanks) -> Value {
+    fn security_context(self, placeholders: &Placeholders) -> Value {
         let mut context = json!({});
         match self.user {
             User::Unset => {}
             User::Root => context["runAsUser"] = 0.into(),
-            User::Other => context["runAsUser"] = blanks.user.into(),
+            User::Other => context["runAsUser"] = placeholders.user.into(),
         }
         if self.has_group {
-            context["runAsGroup"] = blanks.group.into();
+            context["runAsGroup"] = placeholders.group.into();
         }
         match self.root {
             Root::Allowed => {}
