@@ -24,7 +24,12 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::files::Input;
-use crate::{api, inspect, manifest, operator, options::{ImageOptions, KindOptions}, shipper::Images, workload::kind::Kinds};
+use crate::{
+    api, inspect, manifest, operator,
+    options::{ImageOptions, KindOptions},
+    shipper::Images,
+    workload::kind::Kinds,
+};
 
 /// Gives existing workloads a log sidecar, and takes out exactly what it put in.
 #[derive(Parser, Debug)]

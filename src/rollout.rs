@@ -17,4 +17,3 @@ pub mod in_flight;
 pub mod scheduler;
 pub mod settings;
 pub mod verdict;
-

@@ -9,7 +9,10 @@ use super::{
     cluster::{Common, block_on},
     print, warn,
 };
-use crate::{report, inspect::{InspectScope, Inspection}};
+use crate::{
+    inspect::{InspectScope, Inspection},
+    report,
+};
 
 /// What `--help` says below the options.
 pub(super) const HELP: &str = "\

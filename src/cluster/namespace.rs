@@ -142,7 +142,8 @@ impl NamespaceCache {
             return slot.clone();
         }
         slots.retain(|_, slot| {
-            slot.try_lock().map_or(true, |cached| cached.as_ref().is_none_or(|cached| cached.is_fresh() || cached.found.is_err()))
+            slot.try_lock()
+                .map_or(true, |cached| cached.as_ref().is_none_or(|cached| cached.is_fresh() || cached.found.is_err()))
         });
         slots.entry(namespace.to_owned()).or_default().clone()
     }

@@ -31,7 +31,13 @@ pub enum Mode {
 ///
 /// # Errors
 /// Why it was not taken, without any value of an environment.
-pub async fn apply(client: &Client, workload: &Workload, template: &Value, plan: &Plan, mode: Mode) -> Result<Workload, WriteError> {
+pub async fn apply(
+    client: &Client,
+    workload: &Workload,
+    template: &Value,
+    plan: &Plan,
+    mode: Mode,
+) -> Result<Workload, WriteError> {
     let kind = workload.key.id.kind;
     let api = objects(client, Some(&workload.key.namespace), &kind.resource());
     let params = PatchParams {
@@ -114,6 +120,7 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_message_is_told_without_the_values_of_the_environment() {

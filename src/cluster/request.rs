@@ -91,7 +91,7 @@ pub async fn list_map<K: Clone + Debug + DeserializeOwned, T>(
     keep: impl Fn(K) -> T,
 ) -> Result<Vec<T>, RequestError> {
     let mut all = Vec::new();
-    let page = async |params: ListParams| api.list(&params).await;
+    let page = |params: ListParams| async move { api.list(&params).await };
     pages(page, params, |is_first, items| {
         if is_first {
             // The list began anew.
@@ -121,7 +121,7 @@ pub async fn list_metadata<K: Clone + Debug + DeserializeOwned>(
     params: ListParams,
 ) -> Result<Vec<PartialObjectMeta<K>>, RequestError> {
     let mut all = Vec::new();
-    let page = async |params: ListParams| api.list_metadata(&params).await;
+    let page = |params: ListParams| async move { api.list_metadata(&params).await };
     pages(page, params, |is_first, items| {
         if is_first {
             all.clear();
@@ -144,7 +144,7 @@ pub async fn any<K: Clone + Debug + DeserializeOwned>(
     mut predicate: impl FnMut(&K) -> bool,
 ) -> Result<bool, RequestError> {
     let mut found = false;
-    let page = async |params: ListParams| api.list(&params).await;
+    let page = |params: ListParams| async move { api.list(&params).await };
     pages(page, params, |_, items| {
         found |= items.iter().any(&mut predicate);
         if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -154,8 +154,8 @@ pub async fn any<K: Clone + Debug + DeserializeOwned>(
 }
 
 /// Reads page after page; `visit` gets each with whether it is the first of a list.
-async fn pages<T: Clone>(
-    page: impl AsyncFn(ListParams) -> kube::Result<ObjectList<T>>,
+async fn pages<T: Clone, F: Future<Output = kube::Result<ObjectList<T>>>>(
+    page: impl Fn(ListParams) -> F,
     params: ListParams,
     mut visit: impl FnMut(bool, Vec<T>) -> ControlFlow<()>,
 ) -> Result<(), RequestError> {

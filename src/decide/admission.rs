@@ -207,10 +207,13 @@ impl<'a> Attempt<'a> {
 
     fn prerequisites(&self, plan: &Plan) -> Vec<Prerequisite> {
         let only_ledger = plan.template == self.observation.template;
-        let movers: BTreeSet<usize> = if only_ledger { (0..self.claims.len()).collect() } else { self.movers(plan).into_iter().collect() };
+        let movers: BTreeSet<usize> =
+            if only_ledger { (0..self.claims.len()).collect() } else { self.movers(plan).into_iter().collect() };
         let mut prerequisites = Vec::new();
-        for (index, (claim, result)) in self.claims.iter().zip(&plan.verdicts).enumerate() {
-            let (Intent::Apply(spec), Some(sidecar)) = (claim.intent, self.observation.log_sidecar(claim.uid)) else { continue };
+        for (index, (claim, result)) in self.claims.iter().zip(&plan.results).enumerate() {
+            let (Intent::Apply(spec), Some(sidecar)) = (claim.intent, self.observation.log_sidecar(claim.uid)) else {
+                continue;
+            };
             if movers.contains(&index) {
                 prerequisites.push(revision_of(sidecar));
             }
@@ -262,7 +265,7 @@ impl<'a> Attempt<'a> {
         let status = &self.observation.workload.status;
         let is_conclusive = status.pods > 0 && !matches!(status.progress, Progress::Held(_));
         let fitness = |sidecar: &ValidatedLogSidecar| {
-            let result = plan.verdicts.iter().find(|result| result.uid.as_deref() == Some(sidecar.uid.as_str()));
+            let result = plan.results.iter().find(|result| result.uid.as_deref() == Some(sidecar.uid.as_str()));
             let is_served = result.is_some_and(|result| matches!(result.result, Ok(Effect::Applied(_))));
             if !is_served || !is_conclusive {
                 return CanaryFitness::Unfit;
@@ -280,7 +283,8 @@ impl<'a> Attempt<'a> {
 
     /// Whether a plan changes nothing for a `LogSidecar`, though it may for another.
     fn is_untouched(&self, plan: &Plan, sidecar: &ValidatedLogSidecar) -> bool {
-        let entry = |ledger: Option<&Ledger>| ledger.and_then(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).cloned());
+        let entry =
+            |ledger: Option<&Ledger>| ledger.and_then(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).cloned());
         let before = entry(self.observation.ledger.as_ref());
         before.is_some() && before == entry(plan.ledger.as_ref())
     }

@@ -14,17 +14,13 @@ use super::{
     log_sidecar::LogSidecarKey,
     memory::{ConflictHistory, PlanState, REFUSED_FOR, Remembered},
     outcome::{Reporter, conflict_notices, conflict_refusal},
-    question::{DryRun, Question, WriteError},
+    question::{DryRun, Question},
     recovery::{RecoveryAction, recover},
 };
 use crate::{
     api::Reason,
     plan::{Claim, Intent, Plan, Refusal},
-    workload::{
-        key::Key,
-        ledger::Ledger,
-        normal::fingerprint,
-    },
+    workload::{key::Key, ledger::Ledger, normal::fingerprint},
 };
 use serde_json::Value;
 
@@ -150,15 +146,14 @@ impl<'a> Attempt<'a> {
     /// The ledger says that just this was put in, and it is there, but looks otherwise: either it was changed, or an admission plugin
     /// rewrites it and would again. A dry run tells.
     fn compare_by_dry_run(&self, plan: &Arc<Plan>, state: &PlanState) -> Step<Option<Box<Decision>>> {
-        let is_rewritten = self.has_same_ledger(plan) && is_complete(self.observation.ledger.as_ref(), &self.observation.template);
+        let is_rewritten =
+            self.has_same_ledger(plan) && is_complete(self.observation.ledger.as_ref(), &self.observation.template);
         if !is_rewritten {
             return Ok(None);
         }
         match self.answers.dry_run(state) {
             None => Err(Box::new(Decision::ask(Question::DryRun(plan.clone(), state.clone())))),
-            Some(DryRun::Unchanged) => {
-                Ok(Some(self.settled(plan, MemoryChange::Set(Remembered::Settled(state.clone())))))
-            }
+            Some(DryRun::Unchanged) => Ok(Some(self.settled(plan, MemoryChange::Set(Remembered::Settled(state.clone()))))),
             Some(DryRun::Unknown) => Ok(Some(self.settled(plan, MemoryChange::Keep))),
             Some(DryRun::Changed) => Ok(None),
             Some(DryRun::Failed(error)) => {

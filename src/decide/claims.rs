@@ -1,11 +1,6 @@
 //! What the LogSidecars intend with a workload, as far as it may be acted upon.
 
-use super::{
-    Answers, Observation, Step,
-    decision::Decision,
-    log_sidecar::LogSidecarKey,
-    question::Question,
-};
+use super::{Answers, Observation, Step, decision::Decision, log_sidecar::LogSidecarKey, question::Question};
 use crate::{
     api::Reason,
     plan::{Claim, Intent, claim::Evidence},

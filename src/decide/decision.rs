@@ -193,6 +193,14 @@ impl Decision {
     }
 
     pub(super) const fn of(action: Action, next: Next) -> Self {
-        Self { action, reports: Vec::new(), rollout: Vec::new(), memory: MemoryChange::Keep, notices: Vec::new(), next, plan: None }
+        Self {
+            action,
+            reports: Vec::new(),
+            rollout: Vec::new(),
+            memory: MemoryChange::Keep,
+            notices: Vec::new(),
+            next,
+            plan: None,
+        }
     }
 }

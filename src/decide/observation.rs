@@ -14,7 +14,8 @@ use super::{
 use crate::{
     plan::{
         self, Claim, Intent, Plan, PlanInput,
-        claim::{LogSidecarView, WorkloadLabels, claims},
+        claim::{LogSidecarView, claims},
+        target::WorkloadLabels,
     },
     rollout::scheduler::RolloutView,
     workload::{
@@ -66,7 +67,8 @@ impl<'a> Observation<'a> {
     pub fn new(workload: &'a Workload, log_sidecars: &'a [Arc<ValidatedLogSidecar>], knowledge: Knowledge) -> Self {
         let template = workload.template();
         let views: Vec<LogSidecarView<'_>> = log_sidecars.iter().map(|sidecar| sidecar.view()).collect();
-        let (written, unreadable) = match workload.ledger.as_ref().map(crate::workload::ledger::StoredLedger::parse).transpose() {
+        let (written, unreadable) = match workload.ledger.as_ref().map(crate::workload::ledger::StoredLedger::parse).transpose()
+        {
             Ok(ledger) => (ledger, None),
             Err(error) => (None, Some(error.to_string())),
         };
@@ -76,17 +78,7 @@ impl<'a> Observation<'a> {
             None => None,
         };
         let seen = ledger.as_ref().map(|ledger| ledger.seen_from(Some(&workload.uid)));
-        Self {
-            workload,
-            log_sidecars,
-            knowledge,
-            template,
-            written,
-            ledger,
-            unreadable,
-            seen,
-            plans: Mutex::default(),
-        }
+        Self { workload, log_sidecars, knowledge, template, written, ledger, unreadable, seen, plans: Mutex::default() }
     }
 
     /// What each `LogSidecar` intends with the workload.

@@ -48,8 +48,9 @@ impl Reporter<'_> {
         stopped: Option<&Refusal>,
         is_done: bool,
     ) -> Option<TargetOutcome> {
-        let result = plan.verdicts.iter().find(|result| result.uid.as_deref() == Some(sidecar.uid.as_str()))?;
-        let entry = |ledger: Option<&Ledger>| ledger.and_then(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).cloned());
+        let result = plan.results.iter().find(|result| result.uid.as_deref() == Some(sidecar.uid.as_str()))?;
+        let entry =
+            |ledger: Option<&Ledger>| ledger.and_then(|ledger| ledger.entry(&sidecar.key.name, Some(&sidecar.uid)).cloned());
         let before = entry(self.observation.ledger.as_ref());
         let after = entry(plan.ledger.as_ref());
         let injected = if is_done && stopped.is_none() { after.is_some() } else { before.is_some() };
@@ -132,17 +133,11 @@ pub(super) fn notices(
             is_event: false,
         });
     }
-    for result in &plan.verdicts {
+    for result in &plan.results {
         let Some((reason, message)) = change(observation, plan, result) else { continue };
         let restored = messages.get(result.name.as_str()).filter(|_| restoring.contains(result.name.as_str()));
         let (reason, message) = restored.map_or((reason, message), |restored| (restored.reason, restored.message.clone()));
-        notices.push(Notice {
-            log_sidecar: Some(result.name.clone()),
-            reason,
-            message,
-            is_warning: false,
-            is_event: true,
-        });
+        notices.push(Notice { log_sidecar: Some(result.name.clone()), reason, message, is_warning: false, is_event: true });
     }
     if !plan.handed_over.is_empty() {
         let keys: Vec<String> = plan.handed_over.iter().map(Key::to_string).collect();
@@ -195,7 +190,7 @@ pub(super) fn conflict_notices(plan: &Plan, refusal: &Refusal) -> Vec<Notice> {
         is_warning: true,
         is_event: true,
     };
-    plan.verdicts.iter().map(|result| notice(&result.name)).collect()
+    plan.results.iter().map(|result| notice(&result.name)).collect()
 }
 
 /// What a plan would change, for users.

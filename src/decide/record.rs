@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// What a plan whose items do not arrive is refused with.
-const DROPPED: &str = "the API server, or an admission plugin in it, takes out a part of what is put in: see who changes the template on the way";
+const DROPPED: &str =
+    "the API server, or an admission plugin in it, takes out a part of what is put in: see who changes the template on the way";
 
 /// Records a write that succeeded. `answer` is the workload as the API server has it now.
 #[must_use]
@@ -101,13 +102,7 @@ pub(super) fn failed(reporter: &Reporter<'_>, plan: &Plan, error: &WriteError, s
 
 /// A line of the log about the workload as a whole.
 fn warning(refusal: &Refusal) -> Notice {
-    Notice {
-        log_sidecar: None,
-        reason: refusal.reason,
-        message: refusal.message.clone(),
-        is_warning: true,
-        is_event: false,
-    }
+    Notice { log_sidecar: None, reason: refusal.reason, message: refusal.message.clone(), is_warning: true, is_event: false }
 }
 
 impl Write {

@@ -42,9 +42,7 @@ impl RecoveryAction<'_> {
     fn report(&self, cause: &str) -> Refusal {
         let (reason, more) = match self {
             Self::Stay | Self::Postpone => (Reason::RolloutFailed, ""),
-            Self::Unknown => {
-                (Reason::RolloutFailed, "; what was here before is not known any more, and not given back")
-            }
+            Self::Unknown => (Reason::RolloutFailed, "; what was here before is not known any more, and not given back"),
             Self::Remove => (Reason::RolledBack, "; taken out again"),
             Self::PutBack(..) | Self::Done => (Reason::RolledBack, "; given back what was here before"),
         };

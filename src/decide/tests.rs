@@ -78,26 +78,48 @@ fn table_of_decisions() {
     let mut missing = converged(&json!({}));
     missing.log_sidecars.clear();
     let mut ambiguous = one(&json!({}));
-    ambiguous.workload["spec"]["template"]["spec"]["containers"] = json!([{"name": "a", "image": "a"}, {"name": "b", "image": "b"}]);
+    ambiguous.workload["spec"]["template"]["spec"]["containers"] =
+        json!([{"name": "a", "image": "a"}, {"name": "b", "image": "b"}]);
     let mut edited = converged(&json!({}));
     edited.workload["spec"]["template"]["spec"]["initContainers"][0]["image"] = "edited".into();
     let turn = vec!["constraints", "turn"];
     let table = [
-        ("new target", one(&json!({})), Script::ALL, "write", Some(Reason::Available), turn.clone()),
+        ("new target", one(&json!({})), Script::ALL, "write", Some(Reason::Soaking), turn.clone()),
         ("no turn", one(&json!({})), Script { grants: false, ..Script::ALL }, "wait", Some(Reason::Queued), turn.clone()),
         ("converged", converged(&json!({})), Script::ALL, "nothing", Some(Reason::Available), vec![]),
         ("suspended", one(&suspended), Script::ALL, "nothing", Some(Reason::Suspended), vec![]),
-        ("plan only", one(&json!({"rollout": {"mode": "Plan"}})), Script::ALL, "nothing", Some(Reason::Planned), vec!["constraints"]),
+        (
+            "plan only",
+            one(&json!({"rollout": {"mode": "Plan"}})),
+            Script::ALL,
+            "nothing",
+            Some(Reason::Planned),
+            vec!["constraints"],
+        ),
         ("deleting", deleting, Script::ALL, "write", None, vec!["turn"]),
         ("orphaning", orphaning, Script::ALL, "write", None, vec![]),
         ("damaged ledger", damaged, Script::ALL, "wait", Some(Reason::LedgerUnreadable), vec![]),
         ("opted out", opted_out, Script::ALL, "write", None, vec!["turn"]),
         ("rendered by another controller", controlled, Script::ALL, "nothing", Some(Reason::ManagedByController), vec![]),
         ("no longer a target", unmatched.clone(), Script::ALL, "write", None, vec!["is current", "turn"]),
-        ("stale cache", unmatched, Script { confirms: false, ..Script::ALL }, "nothing", Some(Reason::Pending), vec!["is current"]),
+        (
+            "stale cache",
+            unmatched,
+            Script { confirms: false, ..Script::ALL },
+            "nothing",
+            Some(Reason::Pending),
+            vec!["is current"],
+        ),
         ("ambiguous container", ambiguous, Script::ALL, "nothing", Some(Reason::ContainerAmbiguous), vec![]),
-        ("edited item", edited.clone(), Script::ALL, "write", Some(Reason::Available), vec!["dry run", "constraints", "turn"]),
-        ("rewritten item", edited, Script { dry_run_changes: false, ..Script::ALL }, "nothing", Some(Reason::Available), vec!["dry run"]),
+        ("edited item", edited.clone(), Script::ALL, "write", Some(Reason::Soaking), vec!["dry run", "constraints", "turn"]),
+        (
+            "rewritten item",
+            edited,
+            Script { dry_run_changes: false, ..Script::ALL },
+            "nothing",
+            Some(Reason::Available),
+            vec!["dry run"],
+        ),
     ];
     for (case, world, script, action, reason, questions) in table {
         let (decision, asked) = world.decide(knowledge(), script);

@@ -15,9 +15,6 @@ use crate::{
     workload::kind::Kind,
 };
 
-/// How many objects an answer has at most.
-const PAGE: u32 = 500;
-
 /// Which cluster, named as kubectl does.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ClusterOptions {

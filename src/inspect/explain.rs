@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     decide::{log_sidecar::ValidatedLogSidecar, outcome::summary, question::WriteError},
-    plan::claim::WorkloadLabels,
+    plan::target::WorkloadLabels,
     report::{
-        explain::{Explanation, LogSidecarExplanation, InjectedItem, ItemState},
-        mismatch,
         WorkloadRef,
+        explain::{Explanation, InjectedItem, ItemState, LogSidecarExplanation},
+        mismatch,
     },
     shipper::Images,
     workload::{
@@ -82,7 +82,8 @@ fn report(
     log_sidecars: &[Arc<ValidatedLogSidecar>],
     inspected: &Inspected<'_>,
 ) -> Explanation {
-    let mut sidecars: Vec<LogSidecarExplanation> = log_sidecars.iter().map(|sidecar| explanation(sidecar, listed, inspected)).collect();
+    let mut sidecars: Vec<LogSidecarExplanation> =
+        log_sidecars.iter().map(|sidecar| explanation(sidecar, listed, inspected)).collect();
     sidecars.sort_by_key(|one| (one.reason.is_empty(), !one.matches, one.sidecar.clone()));
     let notes = notes(&workload.namespace, log_sidecars, inspected);
     Explanation { workload, standing: listed.workload.status.message(), notes, sidecars }

@@ -22,7 +22,7 @@ use crate::{
         observation::Knowledge,
         question::{Answer, DryRun, KeptSpec, Question, Turn, WriteError},
     },
-    plan::{ClaimResult, Plan, ResolvedSpec, claim::WorkloadLabels},
+    plan::{ClaimResult, Plan, ResolvedSpec, target::WorkloadLabels},
     preflight::NamespaceConstraints,
     rollout::scheduler::{RolloutScheduler, RolloutView, TurnRequest, Wait},
     shipper::Images,
@@ -135,9 +135,7 @@ impl Inspector {
                 // That is where it is known from.
                 Question::RecordHalt(_) => Answer::Confirmed(true),
                 Question::KeptSpec(key, revision) => Answer::KeptSpec(self.kept_spec(log_sidecars, key, revision).await),
-                Question::Constraints => {
-                    Answer::Constraints(constraints.read(&self.connection, &workload.key.namespace).await)
-                }
+                Question::Constraints => Answer::Constraints(constraints.read(&self.connection, &workload.key.namespace).await),
                 Question::DryRun(plan, _) => Answer::DryRun(self.dry_run(&observation, plan, dry_runs).await?),
                 Question::Turn(requests) => Answer::Turn(turn(&scheduler, requests)),
             };
@@ -185,7 +183,7 @@ impl Inspected<'_> {
 
     /// What was planned for each `LogSidecar` that concerns the workload.
     pub fn results(&self) -> &[ClaimResult] {
-        self.decision.plan.as_ref().map_or(&[], |plan| plan.verdicts.as_slice())
+        self.decision.plan.as_ref().map_or(&[], |plan| plan.results.as_slice())
     }
 
     /// What is found for a `LogSidecar`; `None` if it does not concern the workload.
@@ -230,10 +228,7 @@ pub(super) fn scheduler(
 }
 
 /// Whether the controller would ever change the workload: a halt is recorded, whose turn it is is not.
-pub(super) fn turn(
-    scheduler: &RolloutScheduler<LogSidecarKey, WorkloadKey>,
-    requests: &[TurnRequest<LogSidecarKey>],
-) -> Turn {
+pub(super) fn turn(scheduler: &RolloutScheduler<LogSidecarKey, WorkloadKey>, requests: &[TurnRequest<LogSidecarKey>]) -> Turn {
     let halted = requests.iter().filter(|request| !request.removing).filter_map(|request| {
         let halt = scheduler.halt(&request.sidecar)?;
         Some((request.sidecar.clone(), Wait::Halted(halt.clone())))
@@ -246,4 +241,3 @@ pub(super) fn turn(
 pub(super) fn is_about_the_caller(refusal: &crate::plan::Refusal) -> bool {
     refusal.reason == Reason::Forbidden && refusal.message.contains("cannot patch resource")
 }
-

@@ -28,7 +28,10 @@ use crate::{
     },
     plan::{ClaimResult, Effect, Plan, Refusal},
     preflight::{Cost, cost},
-    report::{WorkloadRef, plan::{PlanReport, PlanResult, Refused, WorkloadPlan}},
+    report::{
+        WorkloadRef,
+        plan::{PlanReport, PlanResult, Refused, WorkloadPlan},
+    },
     workload::{kind::Kind, ledger::Ledger},
 };
 
@@ -72,7 +75,8 @@ impl Inspection {
         let log_sidecars: Vec<Arc<ValidatedLogSidecar>> = content.log_sidecars.iter().map(applied).collect();
         let modes = content.log_sidecars.iter().map(|sidecar| (sidecar.key.name.clone(), sidecar.settings.mode)).collect();
         let constraints = LazyConstraints::default();
-        let planner = Planner { inspector: &self.inspector, log_sidecars: &log_sidecars, constraints: &constraints, about, modes };
+        let planner =
+            Planner { inspector: &self.inspector, log_sidecars: &log_sidecars, constraints: &constraints, about, modes };
         let planned = stream::iter(&content.workloads).map(|listed| planner.plan(listed));
         let mut planned: Vec<WorkloadPlan> =
             planned.buffered(CONCURRENCY).try_filter_map(|planned| async { Ok(planned) }).try_collect().await?;
@@ -137,7 +141,8 @@ impl Planner<'_> {
         let (mut refused, mut remembered) = (Vec::new(), None);
         // A refused dry run is decided about once more: without the LogSidecars whose items were refused.
         for _ in 0..2 {
-            let decided = self.inspector.decide(workload, self.log_sidecars, remembered.take(), self.constraints, DryRuns::Make);
+            let decided =
+                self.inspector.decide(workload, self.log_sidecars, remembered.take(), self.constraints, DryRuns::Make);
             let inspected = decided.await?;
             if !self.is_asked_about(&inspected) {
                 return Ok(None);
@@ -193,7 +198,10 @@ impl Planner<'_> {
             result: PlanResult::Change,
             reason: words.first().map_or(Reason::Updated, |(_, word)| *word).to_string(),
             message: if words.len() > 1 { messages.join(", ") } else { String::new() },
-            warnings: warnings(listed, inspected, write, &movers, answer).into_iter().chain(self.mode_warnings(&movers)).collect(),
+            warnings: warnings(listed, inspected, write, &movers, answer)
+                .into_iter()
+                .chain(self.mode_warnings(&movers))
+                .collect(),
             rolls: *answer != observation.template && workload.key.id.kind != Kind::CronJob,
             cost: cost(&change_of(workload, &observation.template, answer)),
             template: answer.clone(),
@@ -296,7 +304,7 @@ pub(super) fn changed_names(plan: &Plan, inspected: &Inspected<'_>) -> BTreeSet<
         let is_kept = matches!(result.result, Ok(Effect::Kept(_)) | Err(_));
         !is_kept && (before != after || after.iter().flatten().any(|(key, _)| drifts(key)))
     };
-    plan.verdicts.iter().filter(changes).map(|result| result.name.clone()).collect()
+    plan.results.iter().filter(changes).map(|result| result.name.clone()).collect()
 }
 
 /// What would be done for a `LogSidecar`: the reason that its Event would have.

@@ -95,7 +95,13 @@ impl Inspection {
                 self.inspector.decide(&listed.workload, &content.log_sidecars, None, &constraints, DryRuns::Skip).await;
             let inspected = match decided {
                 Ok(inspected) => inspected,
-                Err(WriteError::Conflict | WriteError::Gone | WriteError::Refused(_) | WriteError::Timeout(_) | WriteError::Failed(_)) => continue,
+                Err(
+                    WriteError::Conflict
+                    | WriteError::Gone
+                    | WriteError::Refused(_)
+                    | WriteError::Timeout(_)
+                    | WriteError::Failed(_),
+                ) => continue,
             };
             for sidecar in &content.log_sidecars {
                 if let Some(outcome) = outcome(sidecar, &inspected) {
@@ -130,28 +136,32 @@ fn heads<'a>(
 ) -> impl Iterator<Item = (&'a Arc<ValidatedLogSidecar>, LogSidecarRow)> {
     let mut sidecars: Vec<&Arc<ValidatedLogSidecar>> = content.log_sidecars.iter().collect();
     sidecars.sort_by(|one, other| one.key.cmp(&other.key));
-    sidecars.into_iter().map(|sidecar| {
-        let of = || rows.iter().filter(|(of, ..)| of.key == sidecar.key);
-        let conditions = sidecar.status.conditions.iter().map(|condition| ConditionRow {
-            kind: condition.type_.clone(),
-            status: condition.status.clone(),
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-        });
-        let halted = sidecar.recorded_halt().map(|halt| format!("{} {}: {}", halt.kind, halt.name, halt.cause));
-        let head = LogSidecarRow {
-            namespace: sidecar.key.namespace.clone(),
-            name: sidecar.key.name.clone(),
-            conditions: conditions.collect(),
-            observed: sidecar.status.observed_generation == sidecar.generation,
-            matched: of().count(),
-            injected: of().filter(|(_, _, row)| row.injected).count(),
-            available: of().filter(|(_, reason, _)| *reason == Reason::Available).count(),
-            stage: stage(sidecar).to_owned(),
-            halted: halted.unwrap_or_default(),
-        };
-        (sidecar, head)
-    }).collect::<Vec<_>>().into_iter()
+    sidecars
+        .into_iter()
+        .map(|sidecar| {
+            let of = || rows.iter().filter(|(of, ..)| of.key == sidecar.key);
+            let conditions = sidecar.status.conditions.iter().map(|condition| ConditionRow {
+                kind: condition.type_.clone(),
+                status: condition.status.clone(),
+                reason: condition.reason.clone(),
+                message: condition.message.clone(),
+            });
+            let halted = sidecar.recorded_halt().map(|halt| format!("{} {}: {}", halt.kind, halt.name, halt.cause));
+            let head = LogSidecarRow {
+                namespace: sidecar.key.namespace.clone(),
+                name: sidecar.key.name.clone(),
+                conditions: conditions.collect(),
+                observed: sidecar.status.observed_generation == sidecar.generation,
+                matched: of().count(),
+                injected: of().filter(|(_, _, row)| row.injected).count(),
+                available: of().filter(|(_, reason, _)| *reason == Reason::Available).count(),
+                stage: stage(sidecar).to_owned(),
+                halted: halted.unwrap_or_default(),
+            };
+            (sidecar, head)
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn stage(sidecar: &ValidatedLogSidecar) -> &'static str {

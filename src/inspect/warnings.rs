@@ -28,7 +28,7 @@ pub(super) fn warnings(
         }
         warnings.extend(listed.hold.map(hold_message).map(str::to_owned));
     }
-    for result in &write.plan.verdicts {
+    for result in &write.plan.results {
         if let Ok(Effect::Applied(said)) = &result.result
             && movers.contains(&result.name)
         {
@@ -46,9 +46,8 @@ pub(super) fn warnings(
 
 /// The warning about a `LogSidecar` in `mode: Plan` whose change is shown.
 pub(super) fn mode_warning(name: &str, mode: RolloutMode) -> Option<String> {
-    (mode == RolloutMode::Plan).then(|| {
-        format!("spec.rollout.mode of LogSidecar {name} is Plan: the controller changes nothing until it is Apply")
-    })
+    (mode == RolloutMode::Plan)
+        .then(|| format!("spec.rollout.mode of LogSidecar {name} is Plan: the controller changes nothing until it is Apply"))
 }
 
 fn hold_message(why: Reason) -> &'static str {

@@ -109,37 +109,37 @@ pub(super) struct Exporter {
 impl Exporter {
     /// Everything in the format of `OpenMetrics`.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
-    let Metrics { writes, watch_interruptions, reconcile, rollout } = &*self.metrics;
-    let mut registry = Registry::with_prefix("logsidecar");
-    let help = |name: &str| {
-        let found =
-            NAMES.iter().find(|(known, _)| known.strip_prefix("logsidecar_").is_some_and(|known| known.starts_with(name)));
-        found.map_or("", |(_, help)| *help).to_owned()
-    };
-    let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-    let gauge = |value: usize| {
-        let gauge: Gauge = Gauge::default();
-        gauge.set(number(value));
-        gauge
-    };
-    registry.register("leader", help("leader"), gauge(self.readiness.leads().into()));
-    registry.register("synced", help("synced"), gauge(self.readiness.is_synced().into()));
-    registry.register("logsidecars", help("logsidecars"), gauge(self.store.count_log_sidecars()));
-    let targets: Family<ByReason, Gauge> = Family::default();
-    for (reason, count) in self.work.outcomes.by_reason() {
-        targets.get_or_create(&ByReason { reason }).set(number(count));
+        let Metrics { writes, watch_interruptions, reconcile, rollout } = &*self.metrics;
+        let mut registry = Registry::with_prefix("logsidecar");
+        let help = |name: &str| {
+            let found =
+                NAMES.iter().find(|(known, _)| known.strip_prefix("logsidecar_").is_some_and(|known| known.starts_with(name)));
+            found.map_or("", |(_, help)| *help).to_owned()
+        };
+        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        let gauge = |value: usize| {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(number(value));
+            gauge
+        };
+        registry.register("leader", help("leader"), gauge(self.readiness.leads().into()));
+        registry.register("synced", help("synced"), gauge(self.readiness.is_synced().into()));
+        registry.register("logsidecars", help("logsidecars"), gauge(self.store.count_log_sidecars()));
+        let targets: Family<ByReason, Gauge> = Family::default();
+        for (reason, count) in self.work.outcomes.by_reason() {
+            targets.get_or_create(&ByReason { reason }).set(number(count));
+        }
+        registry.register("targets", help("targets"), targets);
+        let depth: Family<ByQueue, Gauge> = Family::default();
+        for (queue, length) in [("workloads", self.work.workloads.depth()), ("logsidecars", self.work.log_sidecars.depth())] {
+            depth.get_or_create(&ByQueue { queue }).set(number(length));
+        }
+        registry.register("queue_depth", help("queue_depth"), depth);
+        registry.register("writes", help("writes"), writes.clone());
+        registry.register("watch_interruptions", help("watch_interruptions"), watch_interruptions.clone());
+        registry.register_with_unit("reconcile", help("reconcile"), Unit::Seconds, reconcile.clone());
+        registry.register_with_unit("rollout", help("rollout"), Unit::Seconds, rollout.clone());
+        let mut text = String::new();
+        encode(&mut text, &registry).map(|()| text)
     }
-    registry.register("targets", help("targets"), targets);
-    let depth: Family<ByQueue, Gauge> = Family::default();
-    for (queue, length) in [("workloads", self.work.workloads.depth()), ("logsidecars", self.work.log_sidecars.depth())] {
-        depth.get_or_create(&ByQueue { queue }).set(number(length));
-    }
-    registry.register("queue_depth", help("queue_depth"), depth);
-    registry.register("writes", help("writes"), writes.clone());
-    registry.register("watch_interruptions", help("watch_interruptions"), watch_interruptions.clone());
-    registry.register_with_unit("reconcile", help("reconcile"), Unit::Seconds, reconcile.clone());
-    registry.register_with_unit("rollout", help("rollout"), Unit::Seconds, rollout.clone());
-    let mut text = String::new();
-    encode(&mut text, &registry).map(|()| text)
-}
 }

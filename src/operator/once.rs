@@ -22,13 +22,13 @@ impl<K: Clone + Eq + std::hash::Hash> Once<K> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does the work for a key, unless it is done. After an error, the next caller tries again.
+    /// Does the work for a key, unless it is done: then the future is dropped unpolled. After an error, the next caller tries again.
     ///
     /// # Errors
     /// That of the work.
-    pub async fn run<E>(&self, key: &K, work: impl AsyncFnOnce() -> Result<(), E>) -> Result<(), E> {
+    pub async fn run<E>(&self, key: &K, work: impl Future<Output = Result<(), E>>) -> Result<(), E> {
         let cell = self.cells().entry(key.clone()).or_default().clone();
-        cell.get_or_try_init(|| async move { work().await }).await.map(|()| ())
+        cell.get_or_try_init(|| work).await.map(|()| ())
     }
 
     /// Forgets what has been done for keys that do not satisfy a predicate.
@@ -50,11 +50,11 @@ mod tests {
             tokio::task::yield_now().await;
             if count.fetch_add(1, Ordering::SeqCst) == 0 { Err("no") } else { Ok(()) }
         };
-        assert_eq!(once.run(&1, work).await, Err("no"));
-        let (one, two) = tokio::join!(once.run(&1, work), once.run(&1, work));
+        assert_eq!(once.run(&1, work()).await, Err("no"));
+        let (one, two) = tokio::join!(once.run(&1, work()), once.run(&1, work()));
         assert_eq!((one, two, count.load(Ordering::SeqCst)), (Ok(()), Ok(()), 2));
         once.retain(|key| *key != 1);
-        assert_eq!(once.run(&1, work).await, Ok(()));
+        assert_eq!(once.run(&1, work()).await, Ok(()));
         assert_eq!(count.load(Ordering::SeqCst), 3);
     }
 }

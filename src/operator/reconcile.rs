@@ -10,10 +10,18 @@ use kube::Client;
 use tokio::time::Instant;
 
 use super::{
-    configs::Configs, events::Events, memory::Memory, metrics::Metrics, revisions::Revisions, rollouts::Rollouts, scope::Scope,
-    store::{LogSidecars, Store}, work::Work,
+    configs::Configs,
+    events::Events,
+    memory::Memory,
+    metrics::Metrics,
+    revisions::Revisions,
+    rollouts::Rollouts,
+    scope::Scope,
+    store::{LogSidecars, Store},
+    work::Work,
 };
 use crate::{
+    api::Reason,
     cluster::namespace::NamespaceCache,
     decide::{
         Answers, Decision, Observation, decide,
@@ -22,7 +30,6 @@ use crate::{
         question::WriteError,
         record,
     },
-    api::Reason,
     workload::{id::WorkloadKey, snapshot::Workload},
 };
 
@@ -110,7 +117,7 @@ impl WorkloadReconciler {
 
     /// Records a decision about `before`, which is `after` now.
     fn record(&self, before: &Arc<Workload>, after: &Workload, log_sidecars: &LogSidecars, decision: Decision) -> Next {
-        let Decision { action: _, reports, rollout, memory, notices, next } = decision;
+        let Decision { action: _, reports, rollout, memory, notices, next, plan: _ } = decision;
         self.rollouts.apply(before, log_sidecars, &rollout);
         self.memory.apply(&after.uid, memory);
         notices.into_iter().for_each(|notice| self.emit(before, notice));

@@ -50,14 +50,16 @@ impl Revisions {
         let key = (sidecar.uid.clone(), spec.revision().to_owned());
         let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &sidecar.key.namespace);
         let mut deleted = Vec::new();
-        let create = async || match bounded(api.create(&PostParams::default(), &self.snapshot(sidecar, spec))).await {
-            Ok(_) => {
-                deleted = prune(&api, sidecar, &named()).await;
-                Ok(())
+        let create = async {
+            match bounded(api.create(&PostParams::default(), &self.snapshot(sidecar, spec))).await {
+                Ok(_) => {
+                    deleted = prune(&api, sidecar, &named()).await;
+                    Ok(())
+                }
+                // A controller before this one has kept it.
+                Err(error) if error.is_conflict() => Ok(()),
+                Err(error) => Err(error),
             }
-            // A controller before this one has kept it.
-            Err(error) if error.is_conflict() => Ok(()),
-            Err(error) => Err(error),
         };
         self.kept.run(&key, create).await?;
         if !deleted.is_empty() {
@@ -80,8 +82,7 @@ impl Revisions {
             if is_tail {
                 written.tail.get_or_insert_default();
             }
-            let PartialContainer(container) =
-                written.container.get_or_insert_with(|| PartialContainer(serde_json::Map::new()));
+            let PartialContainer(container) = written.container.get_or_insert_with(|| PartialContainer(serde_json::Map::new()));
             container.entry("image").or_insert_with(|| image.into());
         }
         ControllerRevision {

@@ -14,7 +14,7 @@ use crate::{
         log_sidecar::{LogSidecarKey, ValidatedLogSidecar},
         question::Turn,
     },
-    plan::claim::WorkloadLabels,
+    plan::target::WorkloadLabels,
     rollout::{
         canary::{CanaryCandidate, CanaryCandidates},
         in_flight::InFlight,
@@ -219,7 +219,8 @@ fn resumed(sidecar: &ValidatedLogSidecar, workload: &Workload, now: Timestamp) -
     // What was written longer ago than a rollout takes has been judged by the controller that ran then.
     let lasts = workload.status.deadline + sidecar.settings.soak;
     let written = workload.owned.written_at();
-    let is_recent = written.is_some_and(|at| now.as_second() - at.as_second() <= i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));
+    let is_recent =
+        written.is_some_and(|at| now.as_second() - at.as_second() <= i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));
     let is_moving = workload.status.progress == Progress::Moving;
     if !is_moving && !is_recent {
         return None;

@@ -205,12 +205,7 @@ impl Operator {
         work.workloads.close();
         work.log_sidecars.close();
         self.tracker.close();
-        tokio::join!(
-            work.workloads.quiesce(),
-            work.log_sidecars.quiesce(),
-            self.tracker.wait(),
-            self.workloads.events.close()
-        );
+        tokio::join!(work.workloads.quiesce(), work.log_sidecars.quiesce(), self.tracker.wait(), self.workloads.events.close());
     }
 }
 

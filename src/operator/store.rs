@@ -92,7 +92,8 @@ impl Store {
         let id = WorkloadId { kind, name: object.name_any() };
         let stored = self.workload(&WorkloadKey { namespace: object.namespace().unwrap_or_default(), id });
         stored.is_some_and(|stored| {
-            object.metadata.uid.as_ref() == Some(&stored.uid) && object.metadata.resource_version.as_ref() == Some(&stored.version)
+            object.metadata.uid.as_ref() == Some(&stored.uid)
+                && object.metadata.resource_version.as_ref() == Some(&stored.version)
         })
     }
 
@@ -130,8 +131,9 @@ impl Store {
         if stored.as_ref().is_some_and(|stored| is_newer(&stored.version, &sidecar.version)) {
             return None;
         }
-        let others = namespace.log_sidecars.iter().filter(|other| other.key.name != sidecar.key.name).cloned();
-        let mut all: Vec<_> = others.chain([Arc::new(sidecar)]).collect();
+        let others = namespace.log_sidecars.iter().filter(|other| other.key.name != sidecar.key.name);
+        let mut all: Vec<_> = others.cloned().collect();
+        all.push(Arc::new(sidecar));
         all.sort_by(|one, other| one.key.name.cmp(&other.key.name));
         namespace.log_sidecars = all.into();
         Some(Replaced(stored))

@@ -6,11 +6,17 @@ use std::{
     time::Duration,
 };
 
-use super::{memory::Memory, outcomes::Outcomes, queue::Queue, rollouts::Rollouts, store::{Replaced, Store}};
+use super::{
+    memory::Memory,
+    outcomes::Outcomes,
+    queue::Queue,
+    rollouts::Rollouts,
+    store::{Replaced, Store},
+};
 use crate::{
     api::Reason,
     decide::log_sidecar::{LogSidecarKey, ValidatedLogSidecar},
-    plan::claim::WorkloadLabels,
+    plan::target::WorkloadLabels,
     status::TargetOutcome,
     workload::{id::WorkloadKey, snapshot::Workload},
 };
@@ -183,10 +189,8 @@ mod tests {
 
     #[test]
     fn first_pass_ends_under_steady_events() {
-        let key = |name: &str| WorkloadKey {
-            namespace: "shop".into(),
-            id: WorkloadId { kind: Kind::Deployment, name: name.into() },
-        };
+        let key =
+            |name: &str| WorkloadKey { namespace: "shop".into(), id: WorkloadId { kind: Kind::Deployment, name: name.into() } };
         let pass = FirstPass::default();
         assert!(!pass.is_over());
         pass.begin([key("a"), key("b")]);

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::{Plan, difference::difference};
 use crate::{
     api::LEDGER_ANNOTATION,
-    workload::{ledger::{Ledger, StoredLedger}, snapshot::Workload},
+    workload::{
+        ledger::{Ledger, StoredLedger},
+        snapshot::Workload,
+    },
 };
 
 /// The guarded patch that carries out a plan on a workload with this template.

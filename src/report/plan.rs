@@ -3,6 +3,8 @@
 mod shortened;
 mod text;
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -87,9 +89,9 @@ pub struct RolloutPlan {
     /// How many go first, or which labels those have.
     pub canary: String,
     /// How many follow at a time.
-    pub at_a_time: usize,
-    /// How long the sidecar has to run, in milliseconds.
-    pub soak_millis: u64,
+    pub max_concurrent: usize,
+    /// How long the sidecar has to run.
+    pub soak: Duration,
     /// What happens when it fails.
     pub on_failure: OnFailure,
     /// Whether anything would be done at all.
@@ -111,13 +113,13 @@ impl RolloutPlan {
             OnFailure::Halt => "Halt",
             OnFailure::Rollback => "Rollback",
         };
-        let soak = seconds(self.soak_millis);
-        format!("{first}{} at a time, soak {soak}; on failure: {failure}{planned}", self.at_a_time)
+        let soak = seconds(self.soak);
+        format!("{first}{} at a time, soak {soak}; on failure: {failure}{planned}", self.max_concurrent)
     }
 }
 
-fn seconds(millis: u64) -> String {
-    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+fn seconds(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 { format!("{}s", duration.as_secs()) } else { format!("{}ms", duration.as_millis()) }
 }
 
 /// What all of it comes to.
@@ -202,13 +204,13 @@ impl PlanReport {
     fn value(&self) -> Value {
         let Summary { changed, rollouts, pods, unchanged, blocked, cost } = self.summary();
         let rolls_out = self.rollouts.iter().map(|rollout| {
-            let RolloutPlan { namespace, name, canary, at_a_time, soak_millis, on_failure, mode } = rollout;
+            let RolloutPlan { namespace, name, canary, max_concurrent, soak, on_failure, mode } = rollout;
             json!({
                 "namespace": namespace,
                 "name": name,
                 "canary": canary,
-                "maxConcurrent": at_a_time,
-                "soak": seconds(*soak_millis),
+                "maxConcurrent": max_concurrent,
+                "soak": seconds(*soak),
                 "onFailure": on_failure,
                 "mode": mode,
             })

@@ -5,10 +5,7 @@
 
 mod state;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::state::{Halt, RecordedRollout, TurnRequest, Wait};
 use self::state::{RolloutPhase, RolloutState};
@@ -235,7 +232,9 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
     /// A workload that was woken has been reconciled: if it did not take its turn, that goes to the next one.
     pub fn end_turn(&mut self, workload: &W) {
         for sidecar in self.rollouts_of(workload) {
-            self.change(&sidecar, workload, |rollout| drop(rollout.woken.remove(workload)));
+            self.change(&sidecar, workload, |rollout| {
+                rollout.woken.remove(workload);
+            });
         }
     }
 
@@ -303,7 +302,8 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
     #[must_use]
     pub fn queued(&self, sidecar: &S) -> BTreeSet<W> {
         let rollout = self.rollouts.get(sidecar);
-        let queued = rollout.into_iter().flat_map(|rollout| rollout.waiting.iter().chain(&rollout.leaving).chain(&rollout.woken));
+        let queued =
+            rollout.into_iter().flat_map(|rollout| rollout.waiting.iter().chain(&rollout.leaving).chain(&rollout.woken));
         queued.cloned().collect()
     }
 

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn settings(rollout: Value) -> Settings {
+    fn settings(rollout: Value) -> RolloutSettings {
         RolloutSettings::of(Some(&serde_json::from_value(rollout).expect("a rollout")))
     }
 

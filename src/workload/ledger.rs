@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::LEDGER_ANNOTATION;
 use super::key::Key;
+use crate::api::LEDGER_ANNOTATION;
 
 /// The size that a ledger may not outgrow, in bytes; all annotations of an object together may have 256 KiB.
 pub const LIMIT: usize = 16 * 1024;

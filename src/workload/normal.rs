@@ -7,8 +7,8 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::quantity::Quantity;
 use super::key::Key;
+use crate::quantity::Quantity;
 
 /// The normal form of the item at `key`.
 ///

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry, jiff::Timestamp};
 use serde_json::Value;
 
-use crate::api::MANAGER;
 use super::key::Key;
+use crate::api::MANAGER;
 
 /// The items of a pod template whose list key the manager `logsidecar` owns; volumes with the names of the fields of them that
 /// it owns. In their order, and without room for more: there is one of these for every workload of a cluster.

@@ -126,9 +126,13 @@ fn selector(object: &Value, template: &Value) -> String {
 fn status(kind: Kind, object: &DynamicObject) -> WorkloadStatus {
     let part = |field: &str| object.data.get(field).cloned().unwrap_or_default();
     // The template says nothing about it, and is most of the object: it is not copied.
-    let spec: serde_json::Map<String, Value> = object.data.get("spec").and_then(Value::as_object).map_or_else(Default::default, |spec| {
-        spec.iter().filter(|(field, _)| *field != "template" && *field != "jobTemplate").map(|(field, value)| (field.clone(), value.clone())).collect()
-    });
+    let spec: serde_json::Map<String, Value> =
+        object.data.get("spec").and_then(Value::as_object).map_or_else(Default::default, |spec| {
+            spec.iter()
+                .filter(|(field, _)| *field != "template" && *field != "jobTemplate")
+                .map(|(field, value)| (field.clone(), value.clone()))
+                .collect()
+        });
     let generation = json!({"generation": object.metadata.generation});
     WorkloadStatus::of(kind, &json!({"metadata": generation, "spec": spec, "status": part("status")}))
 }

@@ -74,6 +74,7 @@ fn collect(value: &Value, names: &BTreeSet<String>, found: &mut BTreeSet<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn config_is_found_where_a_template_mounts_it() {

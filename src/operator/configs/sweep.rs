@@ -65,7 +65,8 @@ impl Sweeper {
         for (namespace, names) in candidates {
             let needed = referred_to(&self.client, &self.scope.kinds, &namespace, &names).await?;
             for name in names.difference(&needed) {
-                let listed = all.iter().find(|config| config.name_any() == *name && config.namespace().as_ref() == Some(&namespace));
+                let listed =
+                    all.iter().find(|config| config.name_any() == *name && config.namespace().as_ref() == Some(&namespace));
                 self.remove(&namespace, name, listed).await?;
             }
         }

@@ -31,7 +31,8 @@ impl LogSidecarReconciler {
         // Whatever was planned before the deletion was seen has been written now, or never will be.
         self.work.workloads.quiesce().await;
         let workloads = self.store.workloads_in(&sidecar.key.namespace);
-        let held: Vec<_> = workloads.iter().filter(|workload| self.holds(workload, sidecar)).map(|held| held.key.clone()).collect();
+        let held: Vec<_> =
+            workloads.iter().filter(|workload| self.holds(workload, sidecar)).map(|held| held.key.clone()).collect();
         if !held.is_empty() {
             let queued = self.rollouts.scheduler().queued(&sidecar.key);
             held.into_iter().filter(|key| !queued.contains(key)).for_each(|key| self.work.workloads.add(key));
@@ -77,9 +78,8 @@ impl LogSidecarReconciler {
     /// Asks the API server, not the store.
     async fn is_in_cluster(&self, sidecar: &ValidatedLogSidecar) -> Result<bool, RequestError> {
         for kind in self.scope.kinds.in_cluster() {
-            let holds = |item: &DynamicObject| {
-                Workload::observe(kind, item).is_some_and(|workload| self.holds(&workload, sidecar))
-            };
+            let holds =
+                |item: &DynamicObject| Workload::observe(kind, item).is_some_and(|workload| self.holds(&workload, sidecar));
             let api = objects(&self.client, Some(&sidecar.key.namespace), &kind.resource());
             match any(&api, ListParams::default(), holds).await {
                 Ok(true) => return Ok(true),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::{
     Api,
-    api::{Patch, PatchParams, PartialObjectMeta},
+    api::{PartialObjectMeta, Patch, PatchParams},
 };
 use serde_json::json;
 
@@ -27,7 +27,12 @@ use crate::{
 
 impl WorkloadReconciler {
     /// Answers a question about an observation.
-    pub(super) async fn answer(&self, observation: &Observation<'_>, log_sidecars: &LogSidecars, question: &Question) -> Answer {
+    pub(super) async fn answer(
+        &self,
+        observation: &Observation<'_>,
+        log_sidecars: &LogSidecars,
+        question: &Question,
+    ) -> Answer {
         let find = |key: &LogSidecarKey| log_sidecars.iter().find(|sidecar| sidecar.key == *key);
         match question {
             Question::IsCurrent(key) => Answer::Confirmed(self.is_current(find(key), key).await),

@@ -83,7 +83,8 @@ fn comparable((decision, asked): &(Decision, Vec<String>)) -> (String, Value, St
 fn with_status(mut world: World, halted: [bool; 3]) -> World {
     for (value, halted) in world.log_sidecars.iter_mut().zip(halted) {
         let observed = ValidatedLogSidecar::observe(&object(value), &Images::default()).expect("a LogSidecar");
-        let mut rollout = json!({"revision": observed.revision(), "generation": observed.generation, "stage": "Rolling", "underWay": 0});
+        let mut rollout =
+            json!({"revision": observed.revision(), "generation": observed.generation, "stage": "Rolling", "underWay": 0});
         if halted {
             rollout["stage"] = "Halted".into();
             rollout["haltedAt"] = json!({"apiGroup": "apps", "kind": "Deployment", "name": "web", "cause": "it crashed"});
@@ -95,7 +96,7 @@ fn with_status(mut world: World, halted: [bool; 3]) -> World {
 
 /// Turns the entries of the ledger into those of a policy, which the controller takes over.
 fn by_policy(mut world: World) -> World {
-    let ledger = &mut world.workload["metadata"]["annotations"]["logsidecar.dev/injected"];
+    let Some(ledger) = world.workload.pointer_mut("/metadata/annotations/logsidecar.dev~1injected") else { return world };
     let Some(mut parsed) = ledger.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return world };
     for entry in parsed["sidecars"].as_array_mut().into_iter().flatten() {
         entry["origin"] = "policy".into();

@@ -162,9 +162,8 @@ impl WorkloadReconciler {
 
     /// The pods of a workload, unless they were listed just now, or nothing depends on them.
     async fn probe(&self, workload: &Workload, tracked: &mut [Tracked<'_>], now: std::time::Instant) -> Option<Vec<Value>> {
-        let recently = |one: &Tracked<'_>| {
-            one.in_flight.probed.is_some_and(|probed| now.saturating_duration_since(probed) < PROBE_AGAIN)
-        };
+        let recently =
+            |one: &Tracked<'_>| one.in_flight.probed.is_some_and(|probed| now.saturating_duration_since(probed) < PROBE_AGAIN);
         if !tracked.iter().any(|one| one.is_visible(workload) && !recently(one)) {
             return None;
         }

@@ -120,6 +120,8 @@ fn summary(summary: &Summary) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         api::{OnFailure, RolloutMode},
@@ -160,8 +162,8 @@ mod tests {
             namespace: "shop".to_owned(),
             name: name.to_owned(),
             canary: "1".to_owned(),
-            at_a_time: 5,
-            soak_millis: 15_000,
+            max_concurrent: 5,
+            soak: Duration::from_secs(15),
             on_failure: OnFailure::Halt,
             mode: RolloutMode::Apply,
         }
@@ -231,7 +233,7 @@ Plan: 1 would change (0 rollouts, 0 pods).
             rollout("a"),
             RolloutPlan {
                 canary: "0".into(),
-                soak_millis: 1500,
+                soak: Duration::from_millis(1500),
                 on_failure: OnFailure::Rollback,
                 mode: RolloutMode::Plan,
                 ..rollout("b")

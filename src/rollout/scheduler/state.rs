@@ -192,8 +192,7 @@ impl<W: Clone + Ord> RolloutState<W> {
 
     pub fn enqueue(&mut self, workload: &W, removing: bool) {
         self.woken.remove(workload);
-        let (to, from) =
-            if removing { (&mut self.leaving, &mut self.waiting) } else { (&mut self.waiting, &mut self.leaving) };
+        let (to, from) = if removing { (&mut self.leaving, &mut self.waiting) } else { (&mut self.waiting, &mut self.leaving) };
         from.remove(workload);
         to.insert(workload.clone());
     }
