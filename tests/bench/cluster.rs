@@ -31,8 +31,13 @@ pub const SAMPLE: &str = "bench-sample";
 /// How many requests of the benchmark itself are in flight.
 const HELPERS: usize = 16;
 
+/// What kube-controller-manager may use of the processor in half a second while it does nothing, in seconds.
+const IDLE: f64 = 0.04;
+/// How long rollouts may take to end. Only what hangs takes so long.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// A Deployment as a guarded patch has to know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     pub name: String,
     pub uid: String,
@@ -61,6 +66,8 @@ pub struct Cluster {
     done: String,
     /// The process ids of API server and etcd.
     servers: Vec<u32>,
+    /// The process id of kube-controller-manager, whose Deployment controller ends the rollouts.
+    controllers: u32,
 }
 
 impl Cluster {
@@ -71,7 +78,7 @@ impl Cluster {
         std::fs::write(&kubeconfig, account(settings)?)?;
         let as_account =
             Config::from_custom_kubeconfig(Kubeconfig::read_from(&kubeconfig)?, &KubeConfigOptions::default()).await?;
-        let servers = servers(config.cluster_url.port_u16().unwrap_or_default())?;
+        let (servers, controllers) = processes(config.cluster_url.port_u16().unwrap_or_default())?;
         let cluster = Self {
             admin: Client::try_from(config)?,
             account: Client::try_from(as_account)?,
@@ -80,6 +87,7 @@ impl Cluster {
             manifest: settings.manifest.clone(),
             done: settings.done.clone(),
             servers,
+            controllers,
         };
         for namespace in [TARGETS, SAMPLE] {
             kubectl(&["create", "namespace", namespace])?;
@@ -91,26 +99,61 @@ impl Cluster {
         Api::namespaced_with(self.admin.clone(), namespace, &Kind::Deployment.resource())
     }
 
-    /// Creates what is missing of that many Deployments, and returns them all.
+    /// Creates what is missing of that many Deployments, and returns them all once their rollouts have ended.
     pub async fn create(&self, namespace: &str, count: usize) -> Result<Vec<Target>> {
         let api = self.deployments(namespace);
-        let there: Vec<Target> = self.all(namespace).await?.iter().map(Target::of).collect();
-        let new = many(count - there.len(), |index| {
-            let (api, name) = (api.clone(), format!("target-{:05}", there.len() + index));
-            async move { Ok(Target::of(&api.create(&written(), &deployment(&name, &[])?).await?)) }
-        });
-        let new = new.await?;
-        Ok(there.into_iter().chain(new).collect())
+        let there = self.all(namespace).await?.len();
+        many(count - there, |index| {
+            let (api, name) = (api.clone(), format!("target-{:05}", there + index));
+            async move { Ok(api.create(&written(), &deployment(&name, &[])?).await?) }
+        })
+        .await?;
+        self.settled(namespace, count).await
     }
 
-    /// Makes Deployments what they were before anything was put in.
+    /// Makes Deployments what they were before anything was put in, and returns them once their rollouts have ended.
     pub async fn reset(&self, targets: &[Target]) -> Result<Vec<Target>> {
         let (api, names) = (self.deployments(TARGETS), Arc::new(targets.to_vec()));
         many(targets.len(), |index| {
             let (api, name) = (api.clone(), names[index].name.clone());
-            async move { Ok(Target::of(&api.replace(&name, &written(), &deployment(&name, &[])?).await?)) }
+            async move { Ok(api.replace(&name, &written(), &deployment(&name, &[])?).await?) }
         })
-        .await
+        .await?;
+        self.settled(TARGETS, targets.len()).await
+    }
+
+    /// Waits until that many rollouts have ended and the Deployment controller writes nothing more; returns the Deployments as they are
+    /// then, with the versions that a guarded patch needs.
+    async fn settled(&self, namespace: &str, count: usize) -> Result<Vec<Target>> {
+        let (start, mut before) = (Instant::now(), Vec::new());
+        loop {
+            self.controllers_rest().await?;
+            let objects = self.all(namespace).await?;
+            let targets: Vec<Target> = objects.iter().map(Target::of).collect();
+            let ended = objects.iter().filter(|object| has_ended(object)).count();
+            if ended == count && targets == before {
+                return Ok(targets);
+            }
+            before = targets;
+            if start.elapsed() > PATIENCE {
+                return Err(format!("waited {PATIENCE:?} for {count} rollouts to end: {ended} have").into());
+            }
+        }
+    }
+
+    /// Waits until the controllers of Kubernetes do nothing. Their process tells, and the API server need not be asked.
+    pub async fn controllers_rest(&self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let before = cpu(self.controllers);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if cpu(self.controllers) - before < IDLE {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(format!("waited {PATIENCE:?} for kube-controller-manager to come to rest").into());
+            }
+        }
     }
 
     async fn all(&self, namespace: &str) -> Result<Vec<DynamicObject>> {
@@ -206,6 +249,14 @@ impl Cluster {
     }
 }
 
+/// Whether the Deployment controller is done with the current template, as `kubectl rollout status` judges it.
+fn has_ended(object: &DynamicObject) -> bool {
+    let status = &object.data["status"];
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    let is_complete = |condition: &Value| condition["type"] == "Progressing" && condition["reason"] == "NewReplicaSetAvailable";
+    status["observedGeneration"].as_i64() == object.metadata.generation && conditions.iter().any(is_complete)
+}
+
 fn is_done(object: &DynamicObject, pointer: &str) -> bool {
     serde_json::to_value(object).is_ok_and(|object| object.pointer(pointer).is_some())
 }
@@ -280,8 +331,8 @@ fn kubectl(arguments: &[&str]) -> Result<String> {
     }
 }
 
-/// The API server that listens on a port, and its etcd.
-fn servers(port: u16) -> Result<Vec<u32>> {
+/// The API server that listens on a port with its etcd, and the kube-controller-manager of the same certificate authority.
+fn processes(port: u16) -> Result<(Vec<u32>, u32)> {
     let mut commands = Vec::new();
     for process in std::fs::read_dir("/proc")? {
         let Ok(pid) = process?.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -290,13 +341,17 @@ fn servers(port: u16) -> Result<Vec<u32>> {
     }
     let secure_port = format!("--secure-port={port}");
     let server = commands.iter().find(|(_, command)| command.contains(&secure_port));
-    let Some((server, command)) = server else { return Ok(Vec::new()) };
+    let (server, command) = server.ok_or("the API server is no process of this machine")?;
     let store = command.iter().find_map(|argument| argument.strip_prefix("--etcd-servers=")).unwrap_or("none");
     let is_store = |command: &[String]| {
         command[0].ends_with("etcd") && command.windows(2).any(|pair| pair[0] == "--listen-client-urls" && pair[1] == store)
     };
     let stores = commands.iter().filter(|(_, command)| is_store(command)).map(|(pid, _)| *pid);
-    Ok(std::iter::once(*server).chain(stores).collect())
+    let authority = command.iter().find_map(|argument| argument.strip_prefix("--client-ca-file=")).unwrap_or("none");
+    let root = format!("--root-ca-file={authority}");
+    let controllers = commands.iter().find(|(_, command)| command.contains(&root));
+    let (controllers, _) = controllers.ok_or("no kube-controller-manager runs: no rollout would end")?;
+    Ok((std::iter::once(*server).chain(stores).collect(), *controllers))
 }
 
 /// What a process has used of the processor, in seconds.

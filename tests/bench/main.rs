@@ -57,7 +57,8 @@ async fn run(settings: &Settings) -> Result<()> {
         report.rows.push(row);
         println!("\n{report}");
     }
-    Ok(())
+    let wrong = report.wrong();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ").into()) }
 }
 
 fn progress(what: &str) {
@@ -113,7 +114,10 @@ async fn system(settings: &Settings, cluster: &Cluster, log: &mut Log, size: usi
     let at_start = system.memory()?;
     let cpu = (cluster.server_cpu(), system.cpu());
     let begun = cluster.begin(TARGETS).await?;
-    let (patched, requests) = system.until_patched(log, cluster, TARGETS, size).await?;
+    let (patched, mut requests) = system.until_patched(log, cluster, TARGETS, size).await?;
+    // Until the rollouts have ended: what they make the API server and the system do counts.
+    cluster.controllers_rest().await?;
+    system.rest(log, &mut requests).await?;
     let round = Round {
         seconds: patched - begun,
         requests,
@@ -124,7 +128,7 @@ async fn system(settings: &Settings, cluster: &Cluster, log: &mut Log, size: usi
     };
     if let Some(row) = last {
         progress(&format!("N={size}: restarting the system"));
-        system.stop()?;
+        system.stop().await?;
         log.read()?;
         system = System::start(settings, cluster)?;
         let (seconds, requests) = system.until_at_rest(log).await?;
@@ -132,7 +136,9 @@ async fn system(settings: &Settings, cluster: &Cluster, log: &mut Log, size: usi
         progress(&format!("N={size}: {PROBES} Deployments, one at a time"));
         row.probes = cluster.probe(PROBES, &settings.done).await?;
     }
-    system.stop()?;
+    // The rollouts of the last Deployments end before the next round.
+    cluster.controllers_rest().await?;
+    system.stop().await?;
     cluster.end(TARGETS).await?;
     Ok(round)
 }

@@ -48,9 +48,15 @@ impl System {
     }
 
     /// Asks it to end, and waits for that.
-    pub fn stop(&mut self) -> Result<()> {
+    pub async fn stop(&mut self) -> Result<()> {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        self.child.wait()?;
+        let asked = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if asked.elapsed() > PATIENCE {
+                return Err("the system under test does not end when it is asked to".into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         Ok(())
     }
 
@@ -86,9 +92,14 @@ impl System {
     }
 
     /// Waits until it has neither asked nor worked for a while; returns since when.
-    async fn rest(&mut self, log: &mut Log, requests: &mut Vec<Request>) -> Result<Instant> {
-        let mut last = (Instant::now(), self.cpu());
+    pub async fn rest(&mut self, log: &mut Log, requests: &mut Vec<Request>) -> Result<Instant> {
+        let (start, mut last) = (Instant::now(), (Instant::now(), self.cpu()));
         while last.0.elapsed() < REST {
+            if start.elapsed() > PATIENCE * 5 {
+                return Err(
+                    format!("the system under test does not come to rest; its last requests: {:?}", last_of(requests)).into()
+                );
+            }
             tokio::time::sleep(LOOK).await;
             let new = log.read()?;
             // A look may find a tick of the clock that is nobody's work.
@@ -141,6 +152,10 @@ impl System {
             None => Ok(()),
         }
     }
+}
+
+fn last_of(requests: &[Request]) -> Vec<String> {
+    requests.iter().rev().take(5).map(|request| format!("{} {}", request.verb, request.uri)).collect()
 }
 
 impl Drop for System {
