@@ -1,10 +1,10 @@
-//! What the commands that look at a cluster share: which cluster, and the form of the answer.
+//! What the commands that read a cluster have in common: which cluster, and the form of the answer.
 
 use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
 
-use super::Failure;
+use super::exit::Failure;
 use crate::{
     inspect::connection::{ClusterOptions, Connection},
     options::{ImageOptions, KindOptions},
@@ -13,16 +13,16 @@ use crate::{
     workload::kind::Kinds,
 };
 
-/// What `--help` says of each of them.
+/// Returns the long description of such a command for `--help`.
 pub(super) fn about(what: &str) -> String {
     format!(
         "{what}\n\nReads with your own credentials, and never writes. --tail-image and --workload-kind have to be as the controller has them, or the answer is that of another controller."
     )
 }
 
-/// The options that all of them have.
+/// The options of all commands that read a cluster.
 #[derive(Args, Debug)]
-pub(super) struct Common {
+pub(super) struct ClusterArguments {
     #[command(flatten)]
     pub cluster: ClusterOptions,
     /// The form of the answer.
@@ -37,6 +37,7 @@ pub(super) struct Common {
     kinds: KindOptions,
 }
 
+/// When the answer has colours.
 #[derive(ValueEnum, Clone, Copy, Debug)]
 enum Colour {
     Auto,
@@ -44,14 +45,15 @@ enum Colour {
     Never,
 }
 
-/// A cluster, and what has to be as its controller has it.
+/// A cluster, and the options that must be those of its controller.
 pub(super) struct Cluster {
     pub connection: Connection,
     pub images: Images,
     pub kinds: Kinds,
 }
 
-impl Common {
+impl ClusterArguments {
+    /// Returns whether the answer has colours.
     pub fn paint(&self) -> Paint {
         let coloured = match self.color {
             Colour::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
@@ -61,17 +63,19 @@ impl Common {
         if coloured { Paint::Coloured } else { Paint::Plain }
     }
 
+    /// Connects to the cluster.
     pub async fn connect(&self) -> Result<Cluster, Failure> {
         let connection = Connection::new(&self.cluster).await?;
         Ok(Cluster { connection, images: self.images.clone().into(), kinds: self.kinds.clone().into() })
     }
 
+    /// Returns the kinds of workload that the program knows.
     pub fn kinds(&self) -> Kinds {
         self.kinds.clone().into()
     }
 }
 
-/// Runs a command that waits for answers. SIGINT ends it at once, as it does nothing that could be left half done.
+/// Runs a command that waits for answers. SIGINT ends it at once: it only reads.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start)?;
     runtime.block_on(work)

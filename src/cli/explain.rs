@@ -1,17 +1,17 @@
-//! `logsidecar explain`: why a workload is as it is.
+//! `logsidecar explain`: why a workload is, or is not, injected.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{
-    Failure,
-    cluster::{Common, block_on},
-    print, warn,
+    cluster::{Cluster, ClusterArguments, block_on},
+    exit::Failure,
+    stdio::{print, warn},
 };
-use crate::{inspect, report};
+use crate::workload::kind::{Kind, Kinds};
 
-/// What `--help` says below the options.
+/// What `--help` prints below the options.
 pub(super) const HELP: &str = "\
 Example:
   logsidecar explain deployment/web
@@ -20,19 +20,32 @@ Example:
 
 /// The arguments of `logsidecar explain`.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct ExplainArguments {
     /// The workload: KIND/NAME, or KIND and NAME. Kinds are called as kubectl calls them: deployment, deploy, deployments; a kind
     /// of --workload-kind by its singular or plural.
     #[arg(value_name = "KIND/NAME", required = true, num_args = 1..=2)]
     workload: Vec<String>,
     #[command(flatten)]
-    common: Common,
+    cluster: ClusterArguments,
 }
 
 /// Prints the explanation.
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { workload, common } = arguments;
-    let (kind, name) = match workload.as_slice() {
+pub(super) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
+    let ExplainArguments { workload, cluster } = arguments;
+    let kinds = cluster.kinds();
+    let (kind, name) = parse(workload, &kinds)?;
+    let (explanation, notes) = block_on(async {
+        let Cluster { connection, images, kinds: _ } = cluster.connect().await?;
+        Ok(inspect::explain(connection, images, &kinds, (kind, name)).await?)
+    })?;
+    notes.iter().for_each(|note| warn(note));
+    print(&report::write(cluster.output, &explanation, |explanation| explanation.text(cluster.paint())))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Parses `KIND/NAME`, or `KIND` and `NAME`.
+fn parse<'a>(words: &'a [String], kinds: &Kinds) -> Result<(Kind, &'a str), Failure> {
+    let (kind, name) = match words {
         [both] => {
             both.split_once('/').ok_or_else(|| Failure::Usage(format!("`{both}` is not KIND/NAME, such as deployment/web")))?
         }
@@ -42,19 +55,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if name.is_empty() || name.contains('/') {
         return Err(Failure::Usage(format!("`{name}` is not the name of a workload")));
     }
-    let kinds = common.kinds();
-    let Some(kind) = kinds.called(kind) else {
+    let unknown = || {
         let known: Vec<String> = kinds.all().map(|kind| kind.name().to_lowercase()).collect();
         let known = known.join(", ");
-        return Err(Failure::Usage(format!(
-            "`{kind}` is no kind with a pod template: write one of {known}, or name it by --workload-kind"
-        )));
+        Failure::Usage(format!("`{kind}` is no kind with a pod template: write one of {known}, or name it by --workload-kind"))
     };
-    let (explained, notes) = block_on(async {
-        let cluster = common.connect().await?;
-        Ok(inspect::explain(cluster.connection, cluster.images, &kinds, (kind, name)).await?)
-    })?;
-    notes.iter().for_each(|note| warn(note));
-    print(&report::write(common.output, &explained, |explained| explained.text(common.paint())))?;
-    Ok(ExitCode::SUCCESS)
+    Ok((kinds.called(kind).ok_or_else(unknown)?, name))
 }

@@ -6,10 +6,11 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{
-    Failure,
-    cluster::{Common, block_on},
-    files::{Input, documents},
-    print, warn,
+    cluster::{Cluster, ClusterArguments, block_on},
+    exit::Failure,
+    files,
+    input::{Input, Location},
+    stdio::{print, warn},
 };
 use crate::{
     decide::log_sidecar::LogSidecarKey,
@@ -18,7 +19,7 @@ use crate::{
     validate::without_nulls,
 };
 
-/// What `--help` says below the options.
+/// What `--help` prints below the options.
 pub(super) const HELP: &str = "\
 Exit code: 0 nothing would change, 1 something would, 2 something is blocked, or a failure.
 
@@ -29,7 +30,7 @@ Example:
 
 /// The arguments of `logsidecar plan`.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct PlanArguments {
     /// One `LogSidecar`. Default: all of the namespace.
     #[arg(value_name = "NAME", conflicts_with_all = ["filenames", "all_namespaces"])]
     name: Option<String>,
@@ -40,16 +41,16 @@ pub(super) struct Arguments {
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
     #[command(flatten)]
-    common: Common,
+    cluster: ClusterArguments,
 }
 
 /// Prints the plan.
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let common = &arguments.common;
-    let applied = arguments.applied()?;
-    let (plan, notes) = block_on(planned(arguments, &applied))?;
+pub(super) fn run(arguments: &PlanArguments) -> Result<ExitCode, Failure> {
+    let cluster = &arguments.cluster;
+    let assumed = arguments.assumed()?;
+    let (plan, notes) = block_on(plan(arguments, &assumed))?;
     notes.iter().for_each(|note| warn(note));
-    print(&report::write(common.output, &plan, |plan| plan.text(common.paint())))?;
+    print(&report::write(cluster.output, &plan, |plan| plan.text(cluster.paint())))?;
     let summary = plan.summary();
     match (summary.blocked, summary.changed) {
         (0, 0) => Ok(ExitCode::SUCCESS),
@@ -59,56 +60,64 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-/// A `LogSidecar` of a file.
-struct Applied {
+/// A `LogSidecar` of a file, assumed to be applied.
+struct AssumedSidecar {
     namespace: Option<String>,
     object: Value,
 }
 
-impl Arguments {
-    /// The LogSidecars in the files, checked.
-    fn applied(&self) -> Result<Vec<Applied>, Failure> {
+impl PlanArguments {
+    /// Reads and checks the LogSidecars in the files.
+    fn assumed(&self) -> Result<Vec<AssumedSidecar>, Failure> {
         if self.filenames.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted = self.common.cluster.namespace.as_deref();
-        let input = Input::of(documents(&self.filenames)?, wanted.unwrap_or("default"), self.common.kinds())?;
-        for (place, _) in &input.workloads {
-            warn(&format!("{}: not looked at: the workloads are those of the cluster", input.title(place, "")));
+        let wanted = self.cluster.cluster.namespace.as_deref();
+        let documents = files::read(&self.filenames)?;
+        let input = Input::from_documents(documents, wanted.unwrap_or("default"), self.cluster.kinds())?;
+        for (location, _) in &input.workloads {
+            warn(&format!("{}: not looked at: the workloads are those of the cluster", input.title(location, "")));
         }
-        let (mut applied, mut problems) = (Vec::new(), Vec::new());
-        for (place, _) in &input.sidecars {
-            let object = without_nulls(input.object(place));
-            let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
-            match (namespace, wanted) {
-                (Some(its), Some(wanted)) if its != wanted => {
-                    problems.push(format!(
-                        "{}: it is in another namespace than --namespace {wanted}",
-                        input.title(place, "/metadata")
-                    ));
-                }
-                _ => applied.push(Applied { namespace: namespace.map(str::to_owned), object: object.clone() }),
+        let (mut assumed, mut problems) = (Vec::new(), Vec::new());
+        for (location, _) in &input.sidecars {
+            match assume(&input, location, wanted) {
+                Ok(sidecar) => assumed.push(sidecar),
+                Err(problem) => problems.push(problem),
             }
         }
-        if applied.is_empty() && problems.is_empty() {
+        if assumed.is_empty() && problems.is_empty() {
             problems.push("no LogSidecar in these files".to_owned());
         }
-        if problems.is_empty() { Ok(applied) } else { Err(Failure::Input(problems)) }
+        Failure::unless_empty(problems)?;
+        Ok(assumed)
     }
 }
 
-async fn planned(arguments: &Arguments, applied: &[Applied]) -> Result<(PlanReport, Vec<String>), Failure> {
-    let cluster = arguments.common.connect().await?;
-    let here = cluster.connection.namespace.clone();
-    let place = |applied: &Applied| applied.namespace.clone().unwrap_or_else(|| here.clone());
-    let scope = match (arguments.all_namespaces, applied) {
+fn assume(input: &Input, location: &Location, wanted: Option<&str>) -> Result<AssumedSidecar, String> {
+    let object = without_nulls(input.object(location));
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
+    if let (Some(namespace), Some(wanted)) = (namespace, wanted)
+        && namespace != wanted
+    {
+        let title = input.title(location, "/metadata");
+        return Err(format!("{title}: it is in another namespace than --namespace {wanted}"));
+    }
+    Ok(AssumedSidecar { namespace: namespace.map(str::to_owned), object: object.clone() })
+}
+
+/// Returns the plan and what could not be considered.
+async fn plan(arguments: &PlanArguments, assumed: &[AssumedSidecar]) -> Result<(PlanReport, Vec<String>), Failure> {
+    let Cluster { connection, images, kinds } = arguments.cluster.connect().await?;
+    let here = connection.namespace.clone();
+    let namespace = |sidecar: &AssumedSidecar| sidecar.namespace.clone().unwrap_or_else(|| here.clone());
+    let scope = match (arguments.all_namespaces, assumed) {
         (true, _) => InspectScope::All,
         (false, []) => InspectScope::In([here.clone()].into()),
-        (false, applied) => InspectScope::In(applied.iter().map(place).collect()),
+        (false, assumed) => InspectScope::In(assumed.iter().map(namespace).collect()),
     };
-    let mut inspection = Inspection::read(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
+    let mut inspection = Inspection::read(connection, images, &kinds, &scope).await?;
     let mut about: BTreeSet<LogSidecarKey> =
-        applied.iter().filter_map(|applied| inspection.assume(&place(applied), &applied.object)).collect();
+        assumed.iter().filter_map(|sidecar| inspection.assume(&namespace(sidecar), &sidecar.object)).collect();
     if let Some(name) = &arguments.name {
         about.insert(inspection.find(&here, name).ok_or_else(|| Failure::NoSuch(name.clone(), here.clone()))?);
     }

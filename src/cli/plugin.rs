@@ -1,4 +1,4 @@
-//! Called as `kubectl logsidecar`: the same file under the name that kubectl looks for.
+//! The plugin `kubectl logsidecar`: the same file under the name that kubectl looks for.
 
 use std::{ffi::OsStr, path::Path};
 
@@ -9,7 +9,7 @@ use super::Cli;
 /// The name under which kubectl finds a plugin `logsidecar`.
 const FILE: &str = "kubectl-logsidecar";
 
-/// Parses the arguments; usage and examples are told in the words by which the program was called.
+/// Parses the arguments. Usage and examples name the program as it was called.
 pub(super) fn parse() -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     if is_plugin(std::env::args_os().next().as_deref()) {
@@ -23,7 +23,7 @@ fn is_plugin(program: Option<&OsStr>) -> bool {
     program.and_then(|program| Path::new(program).file_stem()).is_some_and(|name| name == FILE)
 }
 
-/// Examples are lines that people copy.
+/// Replaces the name of the program in all examples, so that they can be copied.
 fn renamed(mut command: Command) -> Command {
     if let Some(help) = command.get_after_help().map(ToString::to_string) {
         command = command.after_help(help.replace(" logsidecar ", " kubectl logsidecar "));
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_is_told_by_the_name_of_its_file() {
+    fn plugin_is_recognised_by_its_file_name() {
         let table = [
             ("kubectl-logsidecar", true),
             ("/usr/local/bin/kubectl-logsidecar", true),
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_of_a_plugin_are_those_of_a_plugin() {
+    fn examples_of_the_plugin_name_the_plugin() {
         let command = renamed(Cli::command());
         let plan = command.find_subcommand("plan").and_then(Command::get_after_help).map(ToString::to_string);
         assert!(plan.is_some_and(|help| help.contains("\n  kubectl logsidecar plan -f logsidecar.yaml")));

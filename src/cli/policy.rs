@@ -1,14 +1,17 @@
 //! `logsidecar policy`: a policy for each `LogSidecar`, for the version of the API that the cluster serves.
 
-use std::time::Duration;
+mod served_version;
+
+use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use kube::{Client, Config};
 
+use self::served_version::served_version;
 use super::{
-    Failure, Files,
-    files::{Input, Place},
-    warn,
+    exit::Failure,
+    files::FileArguments,
+    input::{Input, Location},
+    stdio::{print, warn},
 };
 use crate::{
     manifest,
@@ -16,20 +19,16 @@ use crate::{
     plan::ResolvedSpec,
     policy::{self, Policy, PolicySource, Version},
     shipper::Images,
-    workload::kind::Kind,
 };
 
-/// How long the cluster has to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// What `--help` prints below the options.
+pub(super) const HELP: &str = "Example:\n  logsidecar policy -f logsidecar.yaml | kubectl apply -f -";
 
-/// What the API server calls the kind.
-const RESOURCE: &str = "mutatingadmissionpolicies";
-
-/// How to make policies.
+/// The arguments of `logsidecar policy`.
 #[derive(Args, Debug)]
-pub(super) struct Options {
+pub(super) struct PolicyArguments {
     #[command(flatten)]
-    files: Files,
+    files: FileArguments,
     #[command(flatten)]
     images: ImageOptions,
     /// The version of admissionregistration.k8s.io [default: what the cluster of the kubeconfig serves, else v1beta1].
@@ -40,7 +39,7 @@ pub(super) struct Options {
     offline: bool,
 }
 
-/// A version as it is written.
+/// A version as it is written in an argument.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "lower")]
 enum ApiVersion {
@@ -59,44 +58,50 @@ impl From<ApiVersion> for Version {
     }
 }
 
-/// The policies of all LogSidecars in the files. All or nothing: one that there can be no policy for, and nothing is printed.
-pub(super) fn policy(options: Options) -> Result<String, Failure> {
-    let Options { files, images, api_version, offline } = options;
-    let (input, images) = (Input::read(&files)?, Images::from(images));
+/// Prints the policies.
+pub(super) fn run(arguments: &PolicyArguments) -> Result<ExitCode, Failure> {
+    let PolicyArguments { files, images, api_version, offline } = arguments;
+    let input = Input::read(files)?;
     if input.sidecars.is_empty() {
         warn("no LogSidecar in these files: no policy to print");
-        return Ok(String::new());
+        return Ok(ExitCode::SUCCESS);
     }
     let version = match api_version {
-        Some(version) => version.into(),
-        None if offline => Version::V1Beta1,
-        None => served(),
+        Some(version) => (*version).into(),
+        None if *offline => Version::V1Beta1,
+        None => served_version(),
     };
-    let (mut out, mut problems) = (String::new(), Vec::new());
-    for (place, spec) in &input.resolve(&images) {
-        match made(&input, place, spec, &images, version) {
+    print(&policies(&input, &images.clone().into(), version)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the policies of all LogSidecars in the files. All or nothing: one for which no policy is possible, and nothing is
+/// printed.
+fn policies(input: &Input, images: &Images, version: Version) -> Result<String, Failure> {
+    let (mut objects, mut problems) = (Vec::new(), Vec::new());
+    for (location, spec) in &input.resolve(images) {
+        match policy_of(input, location, spec, images, version) {
             Ok(Some(Policy { policy, binding, left: _, warnings: _ })) => {
-                let config = spec.config_map().map(|config| config.manifest(Some(input.namespace(input.object(place)))));
-                for object in config.into_iter().chain([policy, binding]) {
-                    out.push_str(if out.is_empty() { "" } else { "---\n" });
-                    out.push_str(&manifest::write(&object));
-                }
+                objects.extend(spec.config_map().map(|config| config.manifest(Some(input.namespace(input.object(location))))));
+                objects.extend([policy, binding]);
             }
             Ok(None) => {}
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(out) } else { Err(Failure::Input(problems)) }
+    Failure::unless_empty(problems)?;
+    Ok(objects.iter().map(manifest::write).collect::<Vec<_>>().join("---\n"))
 }
 
-fn made(
+/// Returns the policy of a `LogSidecar`; `None` if it is suspended.
+fn policy_of(
     input: &Input,
-    place: &Place,
+    location: &Location,
     resolved: &ResolvedSpec,
     images: &Images,
     version: Version,
 ) -> Result<Option<Policy>, String> {
-    let title = input.title(place, "");
+    let title = input.title(location, "");
     let spec = resolved.spec();
     if spec.suspend {
         warn(&format!("{title}: spec.suspend is true: it puts nothing in, so there is no policy for it"));
@@ -104,56 +109,12 @@ fn made(
     }
     let target = &spec.target;
     let Some(kind) = input.kinds.all().find(|kind| kind.is_meant_by(target.api_group.as_deref(), &target.kind)) else {
-        let at = input.title(place, "/spec/target/kind");
+        let at = input.title(location, "/spec/target/kind");
         return Err(format!("{at}: spec.target.kind: say with --workload-kind where the pod template of a {} is", target.kind));
     };
-    let source = PolicySource { namespace: input.namespace(input.object(place)), kind, spec: resolved, images };
-    let policy = policy::policy(source, version).map_err(|error| format!("{}: {error}", input.title(place, "/spec")))?;
-    for warning in &policy.warnings {
-        warn(&format!("{title}: {warning}"));
-    }
-    tell_the_rest(&title, kind, &policy.left);
+    let source = PolicySource { namespace: input.namespace(input.object(location)), kind, spec: resolved, images };
+    let policy = policy::policy(source, version).map_err(|error| format!("{}: {error}", input.title(location, "/spec")))?;
+    policy.warnings.iter().for_each(|warning| warn(&format!("{title}: {warning}")));
+    warn(&format!("{title}: {} {}", policy::rest(kind), policy.left.join("; or ")));
     Ok(Some(policy))
-}
-
-fn tell_the_rest(title: &str, kind: Kind, left: &[String]) {
-    warn(&format!("{title}: {} {}", policy::rest(kind), left.join("; or ")));
-}
-
-/// The version that the cluster serves, as far as it can be found out.
-fn served() -> Version {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let answer = runtime.ok().and_then(|runtime| runtime.block_on(async { tokio::time::timeout(PATIENCE, ask()).await.ok()? }));
-    match answer {
-        Some(Some(version)) => version,
-        Some(None) => {
-            warn(
-                "this API server has no MutatingAdmissionPolicy: Kubernetes 1.36 has it; 1.34 and 1.35 need --feature-gates=MutatingAdmissionPolicy=true and --runtime-config=admissionregistration.k8s.io/v1beta1=true. Printed for v1",
-            );
-            Version::V1
-        }
-        None => {
-            warn(
-                "no cluster answers: printed for v1beta1 (Kubernetes 1.34 and 1.35); write --api-version=v1 for 1.36 and later",
-            );
-            Version::V1Beta1
-        }
-    }
-}
-
-/// What the cluster of the kubeconfig serves; the outer `None` if there is no answer.
-async fn ask() -> Option<Option<Version>> {
-    let client = Client::try_from(Config::infer().await.ok()?).ok()?;
-    let group =
-        client.list_api_groups().await.ok()?.groups.into_iter().find(|group| group.name == "admissionregistration.k8s.io");
-    let served: Vec<String> = group?.versions.into_iter().map(|version| version.group_version).collect();
-    for version in [Version::V1, Version::V1Beta1] {
-        if served.iter().any(|served| served == version.api_version()) {
-            let resources = client.list_api_group_resources(version.api_version()).await.ok()?.resources;
-            if resources.iter().any(|resource| resource.name == RESOURCE) {
-                return Some(Some(version));
-            }
-        }
-    }
-    Some(None)
 }

@@ -1,14 +1,26 @@
-//! `logsidecar render`: a shipper's native config.
+//! `logsidecar render`: the native config of a shipper.
+
+use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, Files, files::Input, warn};
+use super::{
+    exit::Failure,
+    files::FileArguments,
+    input::Input,
+    stdio::{print, warn},
+};
 use crate::{options::ImageOptions, shipper::Images};
 
+/// What `--help` prints below the options.
+pub(super) const HELP: &str =
+    "Example:\n  logsidecar render -f logsidecar.yaml > fluent-bit.yaml && fluent-bit --dry-run -c fluent-bit.yaml";
+
+/// The arguments of `logsidecar render`.
 #[derive(Args, Debug)]
-pub(super) struct Options {
+pub(super) struct RenderArguments {
     #[command(flatten)]
-    files: Files,
+    files: FileArguments,
     #[command(flatten)]
     images: ImageOptions,
     /// The LogSidecar whose config is printed. Default: all, each after a comment with its name.
@@ -16,23 +28,26 @@ pub(super) struct Options {
     name: Option<String>,
 }
 
-/// The configs, byte for byte what the sidecars read.
-pub(super) fn render(options: &Options) -> Result<String, Failure> {
-    let input = Input::read(&options.files)?;
-    let images = Images::from(options.images.clone());
+/// Prints the configs, byte for byte what the sidecars read.
+pub(super) fn run(arguments: &RenderArguments) -> Result<ExitCode, Failure> {
+    let RenderArguments { files, images, name } = arguments;
+    print(&render(&Input::read(files)?, &images.clone().into(), name.as_deref())?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(input: &Input, images: &Images, wanted: Option<&str>) -> Result<String, Failure> {
+    let resolved = input.resolve(images);
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
     let (mut problems, mut configs) = (Vec::new(), Vec::new());
-    let is_wanted = |name: &str| options.name.as_ref().is_none_or(|wanted| wanted == name);
-    let resolved = input.resolve(&images);
-    for (place, spec) in resolved.iter().filter(|(_, spec)| is_wanted(spec.name())) {
+    for (location, spec) in resolved.iter().filter(|(_, spec)| is_wanted(spec.name())) {
+        let title = input.title(location, "");
         match (spec.refusal(), spec.config_map()) {
-            (Some(refusal), _) => problems.push(format!("{}: spec.{refusal}", input.title(place, ""))),
-            (None, Some(made)) => configs.push((input.title(place, ""), &made.config)),
-            (None, None) => warn(&format!("{}: its sidecar has no config that is made here", input.title(place, ""))),
+            (Some(refusal), _) => problems.push(format!("{title}: spec.{refusal}")),
+            (None, Some(made)) => configs.push((title, &made.config)),
+            (None, None) => warn(&format!("{title}: its sidecar has no config that is made here")),
         }
     }
-    if !problems.is_empty() {
-        return Err(Failure::Input(problems));
-    }
+    Failure::unless_empty(problems)?;
     if !resolved.iter().any(|(_, spec)| is_wanted(spec.name())) {
         warn("no such LogSidecar in these files: nothing to render");
     }

@@ -1,20 +1,20 @@
-//! `logsidecar status`: how things stand.
+//! `logsidecar status`: the state of every target.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{
-    Failure,
-    cluster::{Common, block_on},
-    print, warn,
+    cluster::{Cluster, ClusterArguments, block_on},
+    exit::Failure,
+    stdio::{print, warn},
 };
 use crate::{
     inspect::{InspectScope, Inspection},
     report,
 };
 
-/// What `--help` says below the options.
+/// What `--help` prints below the options.
 pub(super) const HELP: &str = "\
 Example:
   logsidecar status
@@ -23,7 +23,7 @@ Example:
 
 /// The arguments of `logsidecar status`.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct StatusArguments {
     /// One `LogSidecar`. Default: all of the namespace.
     #[arg(value_name = "NAME", conflicts_with = "all_namespaces")]
     name: Option<String>,
@@ -31,31 +31,28 @@ pub(super) struct Arguments {
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
     #[command(flatten)]
-    common: Common,
+    cluster: ClusterArguments,
 }
 
 /// Prints the status.
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { name, all_namespaces, common } = arguments;
+pub(super) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
+    let StatusArguments { name, all_namespaces, cluster } = arguments;
     let status = block_on(async {
-        let cluster = common.connect().await?;
-        let here = cluster.connection.namespace.clone();
+        let Cluster { connection, images, kinds } = cluster.connect().await?;
+        let here = connection.namespace.clone();
         let scope = if *all_namespaces { InspectScope::All } else { InspectScope::In([here.clone()].into()) };
-        let inspection = Inspection::read(cluster.connection, cluster.images, &cluster.kinds, &scope).await?;
+        let inspection = Inspection::read(connection, images, &kinds, &scope).await?;
         let about = match name {
             Some(name) => Some(inspection.find(&here, name).ok_or_else(|| Failure::NoSuch(name.clone(), here.clone()))?),
             None => None,
         };
         let status = inspection.status(about.as_ref()).await;
         if status.sidecars.is_empty() {
-            warn(&if *all_namespaces {
-                "no LogSidecar in any namespace".to_owned()
-            } else {
-                format!("no LogSidecar in namespace {here}")
-            });
+            let place = if *all_namespaces { "any namespace".to_owned() } else { format!("namespace {here}") };
+            warn(&format!("no LogSidecar in {place}"));
         }
         Ok(status)
     })?;
-    print(&report::write(common.output, &status, |status| status.text(*all_namespaces)))?;
+    print(&report::write(cluster.output, &status, |status| status.text(*all_namespaces)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,22 +1,45 @@
-//! `logsidecar validate`.
+//! `logsidecar validate`: checks files without a cluster.
 
-use super::{Failure, files::Input, warn};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{
+    exit::Failure,
+    files::FileArguments,
+    input::Input,
+    stdio::{print, warn},
+};
 use crate::shipper::Images;
 
-/// Checks everything, the configs of shippers included; prints one line for each object that was understood.
+/// What `--help` prints below the options.
+pub(super) const HELP: &str = "Example:\n  logsidecar validate -f examples/tail-builtin";
+
+/// The arguments of `logsidecar validate`.
+#[derive(Args, Debug)]
+pub(super) struct ValidateArguments {
+    #[command(flatten)]
+    files: FileArguments,
+}
+
+/// Prints which objects are valid.
+pub(super) fn run(arguments: &ValidateArguments) -> Result<ExitCode, Failure> {
+    print(&validate(&Input::read(&arguments.files)?, &Images::default())?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks everything, the configs of shippers included. Returns one line for each LogSidecar and workload.
 pub(super) fn validate(input: &Input, images: &Images) -> Result<String, Failure> {
     let resolved = input.resolve(images);
-    let problems = resolved.iter().filter_map(|(place, spec)| {
+    let problems = resolved.iter().filter_map(|(location, spec)| {
         let refusal = spec.refusal()?;
-        Some(format!("{}: spec.{refusal}", input.title(place, "/spec")))
+        Some(format!("{}: spec.{refusal}", input.title(location, "/spec")))
     });
-    let problems: Vec<String> = problems.collect();
-    if !problems.is_empty() {
-        return Err(Failure::Input(problems));
-    }
+    Failure::unless_empty(problems.collect())?;
     if input.sidecars.is_empty() && input.workloads.is_empty() {
         warn("neither a LogSidecar nor a workload in these files");
     }
-    let places = input.sidecars.iter().map(|(place, _)| place).chain(input.workloads.iter().map(|(place, _)| place));
-    Ok(places.map(|place| format!("{}: valid\n", input.title(place, ""))).collect())
+    let sidecars = input.sidecars.iter().map(|(location, _)| location);
+    let locations = sidecars.chain(input.workloads.iter().map(|(location, _)| location));
+    Ok(locations.map(|location| format!("{}: valid\n", input.title(location, ""))).collect())
 }
