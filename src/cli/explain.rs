@@ -9,7 +9,10 @@ use super::{
     exit::Failure,
     stdio::{print, warn},
 };
-use crate::workload::kind::{Kind, Kinds};
+use crate::{
+    inspect, report,
+    workload::kind::{Kind, Kinds},
+};
 
 /// What `--help` prints below the options.
 pub(super) const HELP: &str = "\

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use logsidecar::controller::metrics::NAMES;
+use logsidecar::operator::metrics::NAMES;
 use serde_json::Value;
 
 use crate::contract::documents;
