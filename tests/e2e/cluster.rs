@@ -46,12 +46,15 @@ pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 /// The same for what takes longer.
 pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
+    // A look is often a kubectl: many of them would keep a small machine from what they wait for.
+    let mut pause = Duration::from_millis(50);
     loop {
         if let Some(found) = look() {
             return found;
         }
         assert!(start.elapsed() < limit, "waited {} s for: {what}", limit.as_secs());
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(500));
     }
 }
 
@@ -137,7 +140,8 @@ impl Namespace {
 
     /// Waits until a LogSidecar has seen its current spec through.
     pub fn wait_ready(&self, sidecar: &str) {
-        self.settled(sidecar, |status| status == "True");
+        // kubectl watches, and judges a condition of an older generation as not there.
+        self.wait(&format!("logsidecar/{sidecar}"), "condition=Ready");
     }
 
     /// Waits until the status describes the current spec and `Ready` is as wanted; returns the condition.

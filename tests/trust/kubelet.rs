@@ -4,15 +4,21 @@
 //!
 //! A container whose image contains `crashes` ends with code 3, again and again; one with `crashes-later` after three seconds.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
+use futures::StreamExt;
 use kube::{
-    Api, Client,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    Api, Client, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams},
+    runtime::{WatchStreamExt, watcher},
 };
 use logsidecar::workload::kind::Kind;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::proxy::runtime;
 
@@ -25,25 +31,37 @@ impl Kubelet {
     /// Serves the pods of a namespace.
     pub fn of(client: &Client, namespace: &str) -> Self {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &Kind::Pod.resource());
-        let start = Instant::now();
-        let mut first_seen = std::collections::HashMap::new();
         Self(runtime().spawn(async move {
-            loop {
-                let pods = api.list(&ListParams::default()).await.map(|pods| pods.items).unwrap_or_default();
-                for pod in pods {
-                    let name = pod.metadata.name.clone().unwrap_or_default();
-                    let seen = *first_seen.entry(name.clone()).or_insert_with(|| start.elapsed());
-                    let status = status(&pod.data["spec"], start.elapsed().saturating_sub(seen));
-                    if pod.data["status"]["containerStatuses"] != status["containerStatuses"]
-                        || pod.data["status"]["initContainerStatuses"] != status["initContainerStatuses"]
-                    {
-                        let patch = Patch::Merge(json!({"status": status}));
-                        drop(api.patch_status(&name, &PatchParams::default(), &patch).await);
-                    }
+            let events = watcher(api.clone(), watcher::Config::default());
+            let mut pods = pin!(events.default_backoff().applied_objects());
+            let (mut first_seen, mut later) = (HashMap::new(), JoinSet::new());
+            while let Some(event) = pods.next().await {
+                // A watch that has failed is begun again.
+                let Ok(pod) = event else { continue };
+                let uid = pod.uid().unwrap_or_default();
+                let is_new = !first_seen.contains_key(&uid);
+                let seen = *first_seen.entry(uid).or_insert_with(Instant::now);
+                report(&api, &pod, seen.elapsed()).await;
+                let spec = &pod.data["spec"];
+                if is_new && status(spec, LATER) != status(spec, Duration::ZERO) {
+                    let api = api.clone();
+                    later.spawn(async move {
+                        tokio::time::sleep(LATER).await;
+                        report(&api, &pod, LATER).await;
+                    });
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }))
+    }
+}
+
+/// Writes the status of a pod of that age, unless it is the same already.
+async fn report(api: &Api<DynamicObject>, pod: &DynamicObject, age: Duration) {
+    let status = status(&pod.data["spec"], age);
+    if ["containerStatuses", "initContainerStatuses"].iter().any(|list| pod.data["status"][list] != status[list]) {
+        let patch = Patch::Merge(json!({"status": status}));
+        // It may have been deleted meanwhile.
+        drop(api.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await);
     }
 }
 
@@ -74,7 +92,7 @@ fn container_status(container: &Value, is_init: bool, age: Duration) -> Value {
     let mut status = json!({"name": container["name"], "image": image, "imageID": "", "restartCount": 0, "ready": true, "started": true, "state": {"running": {}}, "lastState": {}});
     if is_init && container["restartPolicy"] != "Always" {
         status["state"] = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
-    } else if image.contains("crashes") && (!image.contains("crashes-later") || age > LATER) {
+    } else if image.contains("crashes") && (!image.contains("crashes-later") || age >= LATER) {
         status["ready"] = false.into();
         status["started"] = false.into();
         status["restartCount"] = 2.into();

@@ -137,12 +137,22 @@ fn versions(stage: &Stage) -> String {
     stage.run("kubectl get deployments,logsidecars,events,controllerrevisions -o jsonpath='{range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}'")
 }
 
-/// Waits until nobody else writes any more: status and finalizer, or Kubernetes' own controllers.
+/// Waits until no one else writes any more: the rollout has ended, and so has the LogSidecar, if there is one. What comes last is an
+/// Event, so a second look has to find the same.
 fn rests(stage: &Stage) {
-    eventually("rest", || {
-        let before = versions(stage);
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        (before == versions(stage)).then_some(())
+    let is_done = |object: &Value, kind: &str, field: &str, wanted: &str| {
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|condition| condition["type"] == kind && condition[field] == wanted)
+            && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+    };
+    let mut before = String::new();
+    eventually("the end of the rollout, and of all writes", || {
+        let all = |kind: &str| stage.namespace.json(&["get", kind])["items"].as_array().cloned().unwrap_or_default();
+        let rolled_out = all("deployments").iter().all(|one| is_done(one, "Progressing", "reason", "NewReplicaSetAvailable"));
+        let ready = all("logsidecars").iter().all(|one| is_done(one, "Ready", "status", "True"));
+        let now = versions(stage);
+        let is_same = std::mem::replace(&mut before, now) == before;
+        (rolled_out && ready && is_same).then_some(())
     });
 }
 
