@@ -58,12 +58,16 @@ pub enum Error {
 /// # Errors
 /// The first of the four that fails; nothing takes longer than [`TIMEOUT`].
 pub async fn fetch(client: &Client, namespace: &str) -> Result<NamespaceConstraints, Error> {
-    let (namespace, quotas, limit_ranges, autoscalers) = tokio::try_join!(
-        get_namespace(client, namespace),
-        list::<ResourceQuota>(client, namespace),
-        list::<LimitRange>(client, namespace),
-        list::<HorizontalPodAutoscaler>(client, namespace),
-    )?;
+    let all = async {
+        tokio::try_join!(
+            get_namespace(client, namespace),
+            list::<ResourceQuota>(client, namespace),
+            list::<LimitRange>(client, namespace),
+            list::<HorizontalPodAutoscaler>(client, namespace),
+        )
+    };
+    // On the heap: every future that waits for it would be as large.
+    let (namespace, quotas, limit_ranges, autoscalers) = Box::pin(all).await?;
     Ok(NamespaceConstraints { namespace, quotas, limit_ranges, autoscalers })
 }
 

@@ -13,7 +13,7 @@ use super::{
     log_sidecar::{LogSidecarKey, ValidatedLogSidecar},
     memory::PlanState,
     outcome::{change_of, notices, summary},
-    question::{KeptSpec, Question, Turn},
+    question::{Constraints, KeptSpec, Question, Turn},
 };
 use crate::{
     api::{OnFailure, Reason, RolloutMode},
@@ -42,7 +42,7 @@ pub(super) enum Admission {
     Stale,
 }
 
-impl<'a> Attempt<'a> {
+impl Attempt<'_> {
     /// Whether a plan may be carried out now. A write of the ledger alone replaces no pods and needs no turn.
     pub fn admit(&mut self, plan: &Plan) -> Step<Admission> {
         if plan.template == self.observation.template {
@@ -84,10 +84,10 @@ impl<'a> Attempt<'a> {
         let applying: Vec<usize> = movers.iter().filter(applies).copied().collect();
         let Some(last) = applying.last().copied() else { return Ok(None) };
         let constraints = match self.answers.constraints() {
-            None => return Err(Box::new(Decision::ask(Question::Constraints))),
+            Constraints::NotAsked => return Err(Box::new(Decision::ask(Question::Constraints))),
             // Preflight is advice; the API server has the last word.
-            Some(None) => return Ok(None),
-            Some(Some(constraints)) => constraints,
+            Constraints::Unreadable => return Ok(None),
+            Constraints::Read(constraints) => constraints,
         };
         let Some(all) = self.blocker(&plan.template, constraints) else { return Ok(None) };
         // Of several, the one that would be blocked alone; if it is only too much together, the newest.

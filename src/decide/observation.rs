@@ -120,6 +120,7 @@ pub(super) fn input<'a>(workload: &'a Workload, template: &'a Value, ledger: Opt
 }
 
 /// The ledger that was on a workload, if its annotation is gone and items of ours are still there.
+#[must_use]
 pub fn recover(workload: &Workload, template: &Value, log_sidecars: &[LogSidecarView<'_>]) -> Option<Ledger> {
     let created = log_sidecars.iter().filter_map(|sidecar| sidecar.created);
     let was_ours = created.into_iter().any(|created| workload.owned.is_written_since(created));
@@ -127,6 +128,7 @@ pub fn recover(workload: &Workload, template: &Value, log_sidecars: &[LogSidecar
 }
 
 /// The ledger that is on a workload, in which what policies have put in belongs to us.
+#[must_use]
 pub fn adopt_admitted(workload: &Workload, template: &Value, ledger: &Ledger, views: &[LogSidecarView<'_>]) -> Option<Ledger> {
     if ledger.sidecars.iter().all(|entry| entry.origin != Origin::Policy) {
         return Some(ledger.clone());

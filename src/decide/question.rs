@@ -109,9 +109,21 @@ pub enum WriteError {
 pub struct Answers {
     confirmed: BTreeMap<(&'static str, LogSidecarKey), bool>,
     kept: BTreeMap<(LogSidecarKey, String), KeptSpec>,
-    constraints: Option<Option<Arc<NamespaceConstraints>>>,
+    constraints: Constraints,
     dry_runs: BTreeMap<PlanState, DryRun>,
     turns: BTreeMap<Vec<TurnRequest<LogSidecarKey>>, Turn>,
+}
+
+/// What is known of what new pods have to meet.
+#[derive(Debug, Default)]
+pub(super) enum Constraints {
+    /// It has not been asked for.
+    #[default]
+    NotAsked,
+    /// It cannot be read.
+    Unreadable,
+    /// This.
+    Read(Arc<NamespaceConstraints>),
 }
 
 impl Answers {
@@ -122,7 +134,9 @@ impl Answers {
             (Question::IsGone(key, _), Answer::Confirmed(yes)) => drop(self.confirmed.insert(("gone", key), yes)),
             (Question::RecordHalt(key), Answer::Confirmed(yes)) => drop(self.confirmed.insert(("halt", key), yes)),
             (Question::KeptSpec(key, revision), Answer::KeptSpec(kept)) => drop(self.kept.insert((key, revision), kept)),
-            (Question::Constraints, Answer::Constraints(found)) => self.constraints = Some(found),
+            (Question::Constraints, Answer::Constraints(found)) => {
+                self.constraints = found.map_or(Constraints::Unreadable, Constraints::Read);
+            }
             (Question::DryRun(_, state), Answer::DryRun(result)) => drop(self.dry_runs.insert(state, result)),
             (Question::Turn(requests), Answer::Turn(turn)) => drop(self.turns.insert(requests, turn)),
             _ => {}
@@ -145,8 +159,8 @@ impl Answers {
         self.kept.get(&(key.clone(), revision.to_owned()))
     }
 
-    pub(super) const fn constraints(&self) -> Option<&Option<Arc<NamespaceConstraints>>> {
-        self.constraints.as_ref()
+    pub(super) const fn constraints(&self) -> &Constraints {
+        &self.constraints
     }
 
     pub(super) fn dry_run(&self, state: &PlanState) -> Option<&DryRun> {

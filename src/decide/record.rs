@@ -40,7 +40,7 @@ pub fn written(observation: &Observation<'_>, answers: &Answers, write: &Write, 
     let messages = write.message_map();
     let reporter = Reporter { observation, messages: &messages, in_flight: granted };
     let mut notices = write.notices.clone();
-    notices.extend(refusal.as_ref().map(|refusal| warning(refusal)));
+    notices.extend(refusal.as_ref().map(warning));
     Decision {
         action: Action::Nothing,
         reports: reporter.reports(&write.plan, answer, refusal.as_ref(), true),

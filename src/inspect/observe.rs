@@ -130,10 +130,8 @@ impl Inspector {
             let decision = decide(&observation, &answers);
             let Action::Ask(question) = decision.action else { return Ok(Inspected { observation, decision }) };
             let answer = match &question {
-                // It has just been read.
-                Question::IsCurrent(_) | Question::IsGone(..) => Answer::Confirmed(true),
-                // That is where it is known from.
-                Question::RecordHalt(_) => Answer::Confirmed(true),
+                // The LogSidecars have just been read, and a halt is known from their status.
+                Question::IsCurrent(_) | Question::IsGone(..) | Question::RecordHalt(_) => Answer::Confirmed(true),
                 Question::KeptSpec(key, revision) => Answer::KeptSpec(self.kept_spec(log_sidecars, key, revision).await),
                 Question::Constraints => Answer::Constraints(constraints.read(&self.connection, &workload.key.namespace).await),
                 Question::DryRun(plan, _) => Answer::DryRun(self.dry_run(&observation, plan, dry_runs).await?),

@@ -45,7 +45,7 @@ impl Configs {
     /// Why it could not be created.
     pub async fn ensure(&self, sidecar: &ValidatedLogSidecar, config: &plan::ConfigMap) -> Result<(), WriteError> {
         let key = (sidecar.key.namespace.clone(), config.name.clone(), sidecar.uid.clone());
-        self.known.run(&key, self.create(sidecar, config)).await
+        self.known.run(&key, Box::pin(self.create(sidecar, config))).await
     }
 
     async fn create(&self, sidecar: &ValidatedLogSidecar, config: &plan::ConfigMap) -> Result<(), WriteError> {

@@ -64,7 +64,7 @@ impl LogSidecarReconciler {
         };
         let object = self.patch(sidecar, add).await?;
         if let Some(sidecar) = object.and_then(|object| ValidatedLogSidecar::observe(&object, &self.scope.images)) {
-            self.work.log_sidecar_changed(sidecar);
+            self.work.log_sidecar_changed(&sidecar);
         }
         Ok(Next::Await)
     }

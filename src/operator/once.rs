@@ -28,7 +28,7 @@ impl<K: Clone + Eq + std::hash::Hash> Once<K> {
     /// That of the work.
     pub async fn run<E>(&self, key: &K, work: impl Future<Output = Result<(), E>>) -> Result<(), E> {
         let cell = self.cells().entry(key.clone()).or_default().clone();
-        cell.get_or_try_init(|| work).await.map(|()| ())
+        cell.get_or_try_init(|| work).await.copied()
     }
 
     /// Forgets what has been done for keys that do not satisfy a predicate.

@@ -61,7 +61,7 @@ impl Revisions {
                 Err(error) => Err(error),
             }
         };
-        self.kept.run(&key, create).await?;
+        self.kept.run(&key, Box::pin(create)).await?;
         if !deleted.is_empty() {
             self.kept.retain(|(uid, revision)| *uid != sidecar.uid || !deleted.contains(revision));
         }

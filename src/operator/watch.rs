@@ -83,7 +83,7 @@ impl Watcher {
                 Some(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
                     if let Some(sidecar) = observe(&object) {
                         seen.insert(sidecar.key.clone());
-                        self.work.log_sidecar_changed(sidecar);
+                        self.work.log_sidecar_changed(&sidecar);
                     }
                 }
                 Some(watcher::Event::Delete(object)) => {

@@ -71,16 +71,16 @@ impl Work {
     }
 
     /// A watch, or the answer to a write, has shown a `LogSidecar`.
-    pub fn log_sidecar_changed(&self, sidecar: ValidatedLogSidecar) {
+    pub fn log_sidecar_changed(&self, sidecar: &ValidatedLogSidecar) {
         let key = sidecar.key.clone();
         let Some(Replaced(before)) = self.store.keep_log_sidecar(sidecar.clone()) else { return };
         let identity = |sidecar: &ValidatedLogSidecar| (sidecar.uid.clone(), sidecar.generation, sidecar.lifecycle);
-        if before.is_some_and(|before| identity(&before) == identity(&sidecar)) {
+        if before.is_some_and(|before| identity(&before) == identity(sidecar)) {
             // Most likely the echo of a status that we wrote: to answer it at once would be to write one status after the other.
             self.log_sidecars.add_after(key, self.debounce());
             return;
         }
-        self.queue_targets(&sidecar);
+        self.queue_targets(sidecar);
         self.log_sidecars.add(key);
     }
 

@@ -55,7 +55,7 @@ fn by_controller(world: &World) -> (Decision, Vec<String>) {
     let rollouts = Arc::new(Rollouts::new(Kinds::default()));
     let work = Work::new(store.clone(), memory.clone(), rollouts.clone());
     for value in &world.log_sidecars {
-        work.log_sidecar_changed(ValidatedLogSidecar::observe(&object(value), &Images::default()).expect("a LogSidecar"));
+        work.log_sidecar_changed(&ValidatedLogSidecar::observe(&object(value), &Images::default()).expect("a LogSidecar"));
     }
     work.workload_changed(Workload::observe(Kind::Deployment, &object(&world.workload)).expect("a workload"));
     let key: WorkloadKey = world.workload().key;
