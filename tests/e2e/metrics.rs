@@ -1,6 +1,6 @@
 //! What the controllers tell Prometheus, as it is scraped.
 
-use logsidecar::controller::metrics::NAMES;
+use logsidecar::operator::metrics::NAMES;
 use serde_json::Value;
 
 use crate::{
