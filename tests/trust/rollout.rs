@@ -81,6 +81,17 @@ fn verdict(stage: &Stage, controller: &crate::controller::Controller, wanted: &s
     })
 }
 
+/// Waits until the controller has handled every change of a Deployment before this one: it injects a Deployment that is made now.
+fn fence(stage: &Stage) {
+    let mut workload = deployment("fence", 0);
+    workload["metadata"]["labels"] = json!({});
+    let sidecar = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "fence"}, "spec": {
+        "target": {"name": "fence"}, "logs": [{"name": "app", "directory": "/var/log/app"}],
+        "sidecar": {"container": {"image": "good:1"}}, "rollout": {"soak": "0s"}}});
+    stage.namespace.apply(&list(&[workload, sidecar]));
+    stage.namespace.wait_ready("fence");
+}
+
 fn templates(stage: &Stage, count: usize) -> Vec<Value> {
     names(count).iter().map(|name| stage.namespace.template(name)).collect()
 }
@@ -252,7 +263,7 @@ fn a_first_injection_that_fails_is_taken_out_again() {
     let seen = stage.witness.templates("web-00").len();
     stage.namespace.kubectl(&["annotate", "deployment/web-00", "a=b"]);
     stage.namespace.kubectl(&["annotate", "deployment/web-01", "a=b"]);
-    thread::sleep(Duration::from_secs(1));
+    fence(&stage);
     assert_eq!((stage.witness.templates("web-00").len(), seen), (3, 3));
     stage.uninject();
     assert_eq!(templates(&stage, 3), before);
