@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use self::readiness::Readiness;
+use self::readiness::ReadyConditions;
 use crate::{
     api::{LogSidecarStatus, Reason, ReasonClass, RolloutStatus, TargetStatus, condition},
     workload::id::WorkloadId,
@@ -36,6 +36,9 @@ impl TargetOutcome {
         Self { reason, message: String::new(), injected }
     }
 }
+
+/// The last observation of every target.
+pub type TargetOutcomes = BTreeMap<WorkloadId, TargetOutcome>;
 
 /// The facts about a `LogSidecar` that its status depends on.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +70,7 @@ pub struct LogSidecarFacts<'a> {
 #[must_use]
 pub fn status(
     facts: LogSidecarFacts<'_>,
-    outcomes: &BTreeMap<WorkloadId, TargetOutcome>,
+    outcomes: &TargetOutcomes,
     previous: &LogSidecarStatus,
     now: &Time,
 ) -> LogSidecarStatus {
@@ -79,7 +82,7 @@ pub fn status(
     worst.sort_by_key(|(_, outcome)| outcome.reason.class());
     LogSidecarStatus {
         observed_generation: facts.generation,
-        conditions: conditions(facts, &Readiness::of(facts, outcomes), previous, now),
+        conditions: conditions(facts, &ReadyConditions::of(facts, outcomes), previous, now),
         matched: count(&|_| true),
         injected: count(&|outcome| outcome.injected),
         available: count(&|outcome| outcome.reason == Reason::Available),
@@ -91,7 +94,12 @@ pub fn status(
     }
 }
 
-fn conditions(facts: LogSidecarFacts<'_>, readiness: &Readiness, previous: &LogSidecarStatus, now: &Time) -> Vec<Condition> {
+fn conditions(
+    facts: LogSidecarFacts<'_>,
+    readiness: &ReadyConditions,
+    previous: &LogSidecarStatus,
+    now: &Time,
+) -> Vec<Condition> {
     let set = |kind: &str, holds: bool, (reason, message): &(Reason, String)| {
         let status = if holds { "True" } else { "False" };
         let kept = previous.conditions.iter().find(|old| old.type_ == kind && old.status == status);
