@@ -1,5 +1,4 @@
-//! What the commands that look at a cluster have to say: as text for people, as JSON or YAML for programs. Pure: what was found
-//! comes in, text comes out.
+//! The answers of the commands that read a cluster: as text for people, as JSON or YAML for programs. Pure.
 //!
 //! * [`plan`]: what would change
 //! * [`status`]: one line for each target
@@ -30,7 +29,7 @@ pub enum OutputFormat {
     Yaml,
 }
 
-/// Writes an answer: for programs as they want it, for people as `text` says it.
+/// Writes an answer in a form; `text` returns the one for people.
 ///
 /// # Panics
 /// Never: an answer is made of strings, numbers and JSON.
@@ -44,7 +43,7 @@ pub fn write<T: Serialize>(form: OutputFormat, answer: &T, text: impl FnOnce(&T)
     }
 }
 
-/// A workload, as it is called in an answer.
+/// A reference to a workload in an answer.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRef {
@@ -52,14 +51,14 @@ pub struct WorkloadRef {
     pub kind: String,
     /// Group and version of its kind.
     pub api_version: String,
-    /// Where it is.
+    /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
 impl WorkloadRef {
-    /// A workload of that kind.
+    /// Returns a reference.
     #[must_use]
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         let (kind, api_version) = (kind.name().to_owned(), kind.api_version().to_owned());

@@ -57,7 +57,7 @@ pub fn log_sidecar(object: &Value) -> Vec<Problem> {
     problems.extend(name_problem(metadata, &["name"]));
     problems.extend(duplicates(list(object.get("spec").unwrap_or(&Value::Null), "logs"), "name", "/spec/logs"));
     if !problems.is_empty() {
-        return told_once(problems);
+        return keep_most_specific(problems);
     }
     // As on an API server, rules are for objects of the right shape.
     let broken = cel::Validator::new().validate(&LOG_SIDECAR.1, &object, None).err();
@@ -79,7 +79,7 @@ pub fn workload(kind: Kind, object: &Value) -> Vec<Problem> {
         Some(template) => problems.extend(template_problems(template, at)),
         None => problems.push(missing_template(kind, &object)),
     }
-    told_once(problems)
+    keep_most_specific(problems)
 }
 
 /// An object as an API server sees it: a field that is `null` is absent.
@@ -117,23 +117,26 @@ fn template_problems(template: &Value, at: &str) -> Vec<Problem> {
         let at = format!("{at}/spec/{field}");
         problems.extend(duplicates(list(spec, field), "name", &at));
         for (index, container) in list(spec, field).enumerate() {
-            let name = &container["name"];
-            if name == "" {
-                problems.push(Problem::new(format!("{at}/{index}/name"), "must not be empty"));
-            } else if !name.as_str().is_some_and(is_label) {
-                // The ledger counts on it: a name with a colon could not be told from the path of its mount.
-                let message = format!("must be at most 63 lower-case letters, digits and '-', not {name}");
-                problems.push(Problem::new(format!("{at}/{index}/name"), message));
-            } else if field == "initContainers" && list(spec, "containers").any(|other| other["name"] == *name) {
-                problems.push(Problem::new(
-                    format!("{at}/{index}/name"),
-                    format!("{name} is the name of another container of the pod"),
-                ));
-            }
+            let is_init = field == "initContainers";
+            problems.extend(container_name_problem(spec, container, is_init, &format!("{at}/{index}/name")));
             problems.extend(duplicates(list(container, "volumeMounts"), "mountPath", &format!("{at}/{index}/volumeMounts")));
         }
     }
     problems
+}
+
+/// The problem with the name of a container, whose field is at `at`.
+fn container_name_problem(spec: &Value, container: &Value, is_init: bool, at: &str) -> Option<Problem> {
+    let name = &container["name"];
+    if name == "" {
+        return Some(Problem::new(at, "must not be empty"));
+    }
+    // A name with a colon could not be told from the path of its mount in the ledger.
+    if !name.as_str().is_some_and(is_label) {
+        return Some(Problem::new(at, format!("must be at most 63 lower-case letters, digits and '-', not {name}")));
+    }
+    let is_taken = is_init && list(spec, "containers").any(|other| other["name"] == *name);
+    is_taken.then(|| Problem::new(at, format!("{name} is the name of another container of the pod")))
 }
 
 /// Whether an API server takes it for the name of a container.
@@ -158,7 +161,7 @@ fn missing_template(kind: Kind, object: &Value) -> Problem {
 
 /// One mistake, one line: of several things that are said of one field the most telling one, and nothing of what is inside a
 /// field that is of a wrong type.
-fn told_once(mut problems: Vec<Problem>) -> Vec<Problem> {
+fn keep_most_specific(mut problems: Vec<Problem>) -> Vec<Problem> {
     let rank = |problem: &Problem| match problem.message.as_str() {
         "must not be empty" => 0,
         message if message.starts_with("must be \"") => 1,
@@ -209,85 +212,4 @@ fn pointer(path: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sidecar(spec: &Value) -> Value {
-        json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "web"}, "spec": spec})
-    }
-
-    fn told(object: &Value) -> Vec<String> {
-        log_sidecar(object).into_iter().map(|problem| format!("{}: {}", problem.field(), problem.message)).collect()
-    }
-
-    #[test]
-    fn a_good_one_passes() {
-        let spec = json!({
-            "target": {"selector": {"matchLabels": {"app": "web"}}},
-            "logs": [{"name": "a", "directory": "/var/log/app", "volume": {"emptyDir": {"sizeLimit": "1Gi"}}}],
-            "sidecar": {"container": {"image": "x", "resources": {"requests": {"cpu": 1}}, "env": null}},
-        });
-        assert_eq!(told(&sidecar(&spec)), Vec::<String>::new());
-    }
-
-    #[test]
-    fn each_mistake_is_named_with_its_field() {
-        let logs = json!([{"name": "a", "directory": "/var/log/app"}]);
-        let table = [
-            (json!({"target": {"name": "web"}, "logs": logs, "sidecars": {}}), "spec.sidecars: unknown field"),
-            (json!({"target": {"name": true}, "logs": logs}), "spec.target.name: must be a string, not true: put it in quotes"),
-            (
-                json!({"target": {"name": "a", "selector": {"matchLabels": {"a": "b"}}}, "logs": logs}),
-                "spec.target: write exactly one of name and selector",
-            ),
-            (
-                json!({"target": {"kind": "Rollout", "name": "a"}, "logs": logs}),
-                "spec.target.kind: kind must be one of Deployment, StatefulSet, DaemonSet, CronJob, ReplicaSet, ReplicationController, Job, Pod, PodTemplate; for any other write its apiGroup, too",
-            ),
-            (json!({"target": {"name": "a"}, "logs": []}), "spec.logs: must have at least 1 entry"),
-            (json!({"target": {"name": "a"}}), "spec.logs: required, but missing"),
-            (
-                json!({"target": {"name": "a"}, "logs": [{"name": "a", "directory": "var/log"}]}),
-                "spec.logs[0].directory: write an absolute path without '..', '//' or a trailing '/', such as /var/log/app",
-            ),
-            (
-                json!({"target": {"name": "a"}, "logs": logs, "sidecar": {"container": {"imag": "x"}, "tail": {}}}),
-                "spec.sidecar.container.imag: unknown field",
-            ),
-        ];
-        for (spec, expected) in table {
-            assert_eq!(told(&sidecar(&spec)), [expected], "{spec}");
-        }
-    }
-
-    #[test]
-    fn a_workload_is_checked_where_planning_reads_it() {
-        let deployment = |containers: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"x": 1, "template": {"spec": {"containers": containers}}}});
-        let told = |object: &Value| -> Vec<String> {
-            workload(Kind::Deployment, object)
-                .into_iter()
-                .map(|problem| format!("{}: {}", problem.field(), problem.message))
-                .collect()
-        };
-        assert_eq!(
-            told(&deployment(json!([{"name": "a", "unknown": 1, "resources": {"limits": {"cpu": 0.5}}}]))),
-            Vec::<String>::new()
-        );
-        assert_eq!(told(&deployment(json!({"name": "a"}))), ["spec.template.spec.containers: must be an array, not an object"]);
-        assert_eq!(
-            told(&deployment(json!([{"name": "a"}, {"name": "a"}]))),
-            ["spec.template.spec.containers: two entries have the name \"a\""]
-        );
-        assert_eq!(
-            told(&deployment(json!([{"name": "a:/b"}]))),
-            ["spec.template.spec.containers[0].name: must be at most 63 lower-case letters, digits and '-', not \"a:/b\""]
-        );
-        assert_eq!(
-            told(&json!({"metadata": {"name": 5}})),
-            [
-                "metadata.name: must be a string, not 5: put it in quotes",
-                "spec.template: required: a Deployment has its pod template here"
-            ]
-        );
-    }
-}
+mod tests;

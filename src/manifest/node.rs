@@ -41,7 +41,7 @@ pub(super) fn parse(text: &str) -> Result<Node, (usize, String)> {
         budget: None,
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: REPLAYED },
     };
-    SPENT.set(Spent::default());
+    USAGE.set(Usage::default());
     let node: Spanned<NodeContent> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let message = error.without_snippet().to_string();
         if let Some((line, message)) = message.strip_prefix(LINE).and_then(|rest| rest.split_once(": ")) {
@@ -63,40 +63,40 @@ fn explain(message: &str) -> String {
         ("recursive references require", "an anchor cannot be used inside itself"),
         ("multiple YAML documents detected", "write --- before the next document"),
     ];
-    if let Some((_, told)) = known.iter().find(|(start, _)| message.starts_with(start)) {
-        return (*told).to_owned();
+    if let Some((_, text)) = known.iter().find(|(start, _)| message.starts_with(start)) {
+        return (*text).to_owned();
     }
     let message = message.split(" at line ").next().unwrap_or_default();
     message.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned()
 }
 
 #[derive(Clone, Copy, Default)]
-struct Spent {
+struct Usage {
     depth: usize,
     bytes: usize,
 }
 
 thread_local! {
     /// What the document that this thread is reading has used up: a `Deserialize` has nowhere else to keep it.
-    static SPENT: Cell<Spent> = const { Cell::new(Spent { depth: 0, bytes: 0 }) };
+    static USAGE: Cell<Usage> = const { Cell::new(Usage { depth: 0, bytes: 0 }) };
 }
 
-fn spend<E: de::Error>(depth: usize, bytes: usize) -> Result<(), E> {
-    let Spent { depth: before, bytes: used } = SPENT.get();
-    let spent = Spent { depth: before + depth, bytes: used + bytes };
-    SPENT.set(spent);
-    if spent.depth > DEPTH {
+fn charge<E: de::Error>(depth: usize, bytes: usize) -> Result<(), E> {
+    let Usage { depth: before, bytes: used } = USAGE.get();
+    let usage = Usage { depth: before + depth, bytes: used + bytes };
+    USAGE.set(usage);
+    if usage.depth > DEPTH {
         return Err(E::custom("nested too deeply"));
     }
-    if spent.bytes > EXPANDED {
+    if usage.bytes > EXPANDED {
         return Err(E::custom("aliases expand to too much: write out what they stand for"));
     }
     Ok(())
 }
 
-fn rise() {
-    let Spent { depth, bytes } = SPENT.get();
-    SPENT.set(Spent { depth: depth.saturating_sub(1), bytes });
+fn leave() {
+    let Usage { depth, bytes } = USAGE.get();
+    USAGE.set(Usage { depth: depth.saturating_sub(1), bytes });
 }
 
 impl Node {
@@ -192,29 +192,29 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<NodeContent, E> {
-        spend(0, value.len())?;
+        charge(0, value.len())?;
         Ok(NodeContent::Scalar(value.into()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<NodeContent, A::Error> {
-        spend(1, 0)?;
+        charge(1, 0)?;
         let mut list = Vec::new();
         while let Some(item) = items.next_element::<Spanned<NodeContent>>()? {
             list.push(item.into());
         }
-        rise();
+        leave();
         Ok(NodeContent::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NodeContent, A::Error> {
-        spend(1, 0)?;
+        charge(1, 0)?;
         let mut map = Vec::new();
         while let Some((key, value)) = entries.next_entry::<Spanned<NodeContent>, Spanned<NodeContent>>()? {
             // People look for a field where its name is: a block scalar or a nested map begins on a later line.
             let line = usize::try_from(key.referenced.line()).unwrap_or(1);
             map.push((key.value.into_key(line)?, Node { line, content: value.value }));
         }
-        rise();
+        leave();
         Ok(NodeContent::Map(map))
     }
 }

@@ -4,38 +4,38 @@ use serde::Serialize;
 
 use super::{Paint, WorkloadRef};
 
-/// A workload, and what each `LogSidecar` has to do with it.
+/// The answer of `logsidecar explain` about one workload.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// Which one.
+    /// The workload.
     #[serde(flatten)]
     pub workload: WorkloadRef,
     /// How its pods are doing.
     pub standing: String,
-    /// What is to be known first: that the controller does not touch it, or who does.
+    /// Notes before the LogSidecars, such as that the controller does not act on the workload.
     pub notes: Vec<String>,
-    /// The LogSidecars, those that mean it first.
+    /// The LogSidecars of its namespace, the matching ones first.
     pub sidecars: Vec<LogSidecarExplanation>,
 }
 
-/// What one `LogSidecar` has to do with it.
+/// The part of an explanation about one `LogSidecar`.
 #[derive(Serialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct LogSidecarExplanation {
     /// Its name.
     pub sidecar: String,
-    /// Whether it is for this workload.
+    /// Whether it matches the workload.
     pub matches: bool,
     /// If it is not, the first thing that differs.
     pub mismatch: String,
-    /// One word; empty if it has nothing to do with it.
+    /// The reason, in one word; empty if it does not concern the workload.
     pub reason: String,
     /// A sentence.
     pub message: String,
-    /// What it has put in.
+    /// The items that it injected.
     pub items: Vec<InjectedItem>,
-    /// The revision of it that the workload has; empty if none.
+    /// Its revision that the workload has; empty if none.
     pub revision: String,
     /// Whether that is the current one.
     pub is_current: bool,
@@ -45,29 +45,29 @@ pub struct LogSidecarExplanation {
     pub remedy: String,
 }
 
-/// Something that was put in.
+/// An injected item.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct InjectedItem {
-    /// Where it is.
+    /// Its address in the template.
     pub key: String,
-    /// Whether it is as it was put in.
+    /// Whether it is unchanged since.
     pub state: ItemState,
 }
 
-/// Whether something is as it was put in.
+/// Whether an injected item is unchanged.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemState {
-    /// It is.
+    /// It is unchanged.
     AsPutIn,
-    /// Somebody, or an admission plugin, has changed it.
+    /// Another field manager, or an admission plugin, changed it.
     Changed,
     /// It is not there any more.
     Missing,
 }
 
 impl ItemState {
-    const fn told(self) -> &'static str {
+    const fn describe(self) -> &'static str {
         match self {
             Self::AsPutIn => "as put in",
             Self::Changed => "changed since",
@@ -77,7 +77,7 @@ impl ItemState {
 }
 
 impl Explanation {
-    /// For people.
+    /// Returns the explanation as text for people.
     #[must_use]
     pub fn text(&self, paint: Paint) -> String {
         let standing = if self.standing.is_empty() { String::new() } else { format!("  {}", self.standing) };
@@ -85,13 +85,13 @@ impl Explanation {
         self.notes.iter().for_each(|note| out.push_str(&format!("{note}\n")));
         for block in &self.sidecars {
             out.push('\n');
-            out.push_str(&told(block, paint));
+            out.push_str(&write_block(block, paint));
         }
         out
     }
 }
 
-fn told(block: &LogSidecarExplanation, paint: Paint) -> String {
+fn write_block(block: &LogSidecarExplanation, paint: Paint) -> String {
     let LogSidecarExplanation { sidecar, matches, mismatch, reason, message, items, revision, is_current, change, remedy } =
         block;
     let mut out = paint.bold(&format!("LogSidecar {sidecar}"));
@@ -107,7 +107,7 @@ fn told(block: &LogSidecarExplanation, paint: Paint) -> String {
     line("matches:", &if *matches { "yes".to_owned() } else { format!("no: {mismatch}") });
     line("state:", message);
     for (at, item) in items.iter().enumerate() {
-        line(if at == 0 { "put in:" } else { "" }, &format!("{}, {}", item.key, item.state.told()));
+        line(if at == 0 { "put in:" } else { "" }, &format!("{}, {}", item.key, item.state.describe()));
     }
     let age = if *is_current { "current" } else { "not the current one" };
     line("revision:", &if revision.is_empty() { String::new() } else { format!("{revision}, {age}") });

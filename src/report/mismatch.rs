@@ -30,7 +30,7 @@ pub fn mismatch(target: &Target, workload: WorkloadLabels<'_>) -> Option<String>
 fn label(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> Option<String> {
     let simple = selector.match_labels.iter().flatten().find_map(|(key, wanted)| {
         let has = labels.get(key);
-        (has != Some(wanted)).then(|| format!("needs the label {key}={wanted}, {}", told(key, has)))
+        (has != Some(wanted)).then(|| format!("needs the label {key}={wanted}, {}", describe(key, has)))
     });
     let expressions = selector.match_expressions.iter().flatten();
     simple.or_else(|| expressions.into_iter().find_map(|expression| unmet(expression, labels)))
@@ -48,10 +48,10 @@ fn unmet(expression: &LabelSelectorRequirement, labels: &BTreeMap<String, String
         "DoesNotExist" => (has.is_none(), format!("{key} to be absent")),
         _ => return None,
     };
-    (!holds).then(|| format!("needs the label {wanted}, {}", told(key, has)))
+    (!holds).then(|| format!("needs the label {wanted}, {}", describe(key, has)))
 }
 
-fn told(key: &str, has: Option<&String>) -> String {
+fn describe(key: &str, has: Option<&String>) -> String {
     has.map_or_else(|| "has none of that name".to_owned(), |value| format!("has {key}={value}"))
 }
 

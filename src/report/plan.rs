@@ -1,19 +1,15 @@
 //! What would change, for `logsidecar plan`.
 
+mod rollout;
 mod shortened;
 mod text;
-
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::rollout::RolloutPlan;
 use super::{Paint, WorkloadRef};
-use crate::{
-    api::{OnFailure, RolloutMode},
-    preflight::Cost,
-    quantity::Quantity,
-};
+use crate::{preflight::Cost, quantity::Quantity};
 
 /// Everything that would change, and what would not.
 #[derive(Clone, Debug, Default)]
@@ -24,22 +20,22 @@ pub struct PlanReport {
     pub rollouts: Vec<RolloutPlan>,
 }
 
-/// What would become of one workload.
+/// The plan of one workload.
 #[derive(Clone, Debug)]
 pub struct WorkloadPlan {
-    /// Which one.
+    /// The workload.
     pub workload: WorkloadRef,
     /// The LogSidecars for which it would be changed, else all that concern it.
     pub sidecars: Vec<String>,
-    /// What would become of it.
+    /// The result of planning it.
     pub result: PlanResult,
-    /// One word.
+    /// The reason, in one word.
     pub reason: String,
     /// A sentence; empty where the word says it all.
     pub message: String,
-    /// What a careful engineer would want to know.
+    /// Warnings about the change.
     pub warnings: Vec<String>,
-    /// What cannot be met.
+    /// The LogSidecars that are refused.
     pub refused: Vec<Refused>,
     /// How many pods it has.
     pub pods: u32,
@@ -55,74 +51,31 @@ pub struct WorkloadPlan {
     pub patch: Value,
 }
 
-/// What would become of a workload.
+/// The result of planning one workload.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanResult {
     /// It would be changed.
     Change,
-    /// It is as it is to be.
+    /// It is in the target state.
     Unchanged,
-    /// It cannot be what it is to be.
+    /// The target state is not reachable.
     Blocked,
-    /// Somebody wants it left as it is.
+    /// It is left unchanged on request.
     LeftAlone,
 }
 
-/// A `LogSidecar` that cannot be met at a workload.
+/// A `LogSidecar` that is refused at a workload.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Its name.
     pub sidecar: String,
-    /// One word.
+    /// The reason, in one word.
     pub reason: String,
     /// A sentence that says what to write instead.
     pub message: String,
 }
 
-/// How the changes for a `LogSidecar` would be rolled out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RolloutPlan {
-    /// Where it is.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// How many go first, or which labels those have.
-    pub canary: String,
-    /// How many follow at a time.
-    pub max_concurrent: usize,
-    /// How long the sidecar has to run.
-    pub soak: Duration,
-    /// What happens when it fails.
-    pub on_failure: OnFailure,
-    /// Whether anything would be done at all.
-    pub mode: RolloutMode,
-}
-
-impl RolloutPlan {
-    /// In a sentence.
-    fn told(&self) -> String {
-        let first = match self.canary.as_str() {
-            "0" => String::new(),
-            canary => format!("canary {canary}, then "),
-        };
-        let planned = match self.mode {
-            RolloutMode::Apply => "",
-            RolloutMode::Plan => "; spec.rollout.mode is Plan: the controller changes nothing until it is Apply",
-        };
-        let failure = match self.on_failure {
-            OnFailure::Halt => "Halt",
-            OnFailure::Rollback => "Rollback",
-        };
-        let soak = seconds(self.soak);
-        format!("{first}{} at a time, soak {soak}; on failure: {failure}{planned}", self.max_concurrent)
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    if duration.subsec_millis() == 0 { format!("{}s", duration.as_secs()) } else { format!("{}ms", duration.as_millis()) }
-}
-
-/// What all of it comes to.
+/// The totals of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// How many would change.
@@ -133,9 +86,9 @@ pub struct Summary {
     pub pods: u64,
     /// How many stay as they are.
     pub unchanged: usize,
-    /// At how many some `LogSidecar` cannot be met.
+    /// At how many some `LogSidecar` is refused.
     pub blocked: usize,
-    /// What it costs.
+    /// The cost of all changes.
     pub cost: Cost,
 }
 
@@ -181,7 +134,7 @@ impl WorkloadPlan {
 }
 
 impl PlanReport {
-    /// Sums it up.
+    /// Returns the totals.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let changed: Vec<&WorkloadPlan> =
@@ -203,18 +156,7 @@ impl PlanReport {
 
     fn value(&self) -> Value {
         let Summary { changed, rollouts, pods, unchanged, blocked, cost } = self.summary();
-        let rolls_out = self.rollouts.iter().map(|rollout| {
-            let RolloutPlan { namespace, name, canary, max_concurrent, soak, on_failure, mode } = rollout;
-            json!({
-                "namespace": namespace,
-                "name": name,
-                "canary": canary,
-                "maxConcurrent": max_concurrent,
-                "soak": seconds(*soak),
-                "onFailure": on_failure,
-                "mode": mode,
-            })
-        });
+        let rollouts_of: Vec<Value> = self.rollouts.iter().map(RolloutPlan::value).collect();
         json!({
             "workloads": self.workloads.iter().map(WorkloadPlan::value).collect::<Vec<_>>(),
             "summary": {
@@ -224,26 +166,26 @@ impl PlanReport {
                 "unchanged": unchanged,
                 "blocked": blocked,
                 "cost": amounts(cost),
-                "rolloutsOf": rolls_out.collect::<Vec<_>>(),
+                "rolloutsOf": rollouts_of,
             },
         })
     }
 
-    /// For people.
+    /// Returns the plan as text for people.
     #[must_use]
     pub fn text(&self, paint: Paint) -> String {
         text::plan(self, paint)
     }
 }
 
-/// For programs.
+/// The form for programs.
 impl Serialize for PlanReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value().serialize(serializer)
     }
 }
 
-/// As quantities.
+/// Returns the cost as quantities.
 fn amounts(cost: Cost) -> Value {
     let Cost { cpu_millis, memory_bytes, pods: _ } = cost;
     json!({"cpu": cpu(cpu_millis), "memory": Quantity::whole(memory_bytes).to_string()})
@@ -254,7 +196,7 @@ fn cpu(millis: i64) -> String {
 }
 
 /// `cpu +15m, memory +48Mi`; nothing where nothing is asked for.
-fn told(cost: Cost) -> Option<String> {
+fn describe_cost(cost: Cost) -> Option<String> {
     let Cost { cpu_millis, memory_bytes, pods: _ } = cost;
     let sign = |number: i64| if number > 0 { "+" } else { "" };
     let cpu = (cpu_millis != 0).then(|| format!("cpu {}{}", sign(cpu_millis), cpu(cpu_millis)));

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::style::columns;
 
-/// Everything.
+/// The answer of `logsidecar status`.
 #[derive(Serialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusReport {
@@ -14,31 +14,31 @@ pub struct StatusReport {
     pub targets: Vec<TargetRow>,
 }
 
-/// A `LogSidecar`.
+/// One `LogSidecar`.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct LogSidecarRow {
-    /// Where it is.
+    /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its conditions, as the controller has written them.
+    /// Its conditions, as the controller wrote them.
     pub conditions: Vec<ConditionRow>,
     /// Whether they are about the current spec.
     pub observed: bool,
-    /// How many workloads it is for.
+    /// How many workloads it matches.
     pub matched: usize,
-    /// How many of those have something of it.
+    /// How many of those it is injected into.
     pub injected: usize,
-    /// How many run with it in all pods.
+    /// How many of those run it in all pods.
     pub available: usize,
-    /// How far its rollout is.
+    /// The stage of its rollout.
     pub stage: String,
-    /// Where it was halted, and why; empty if it was not.
+    /// The workload at which the rollout was halted, and why; empty if it was not.
     pub halted: String,
 }
 
-/// A condition.
+/// A condition of a `LogSidecar`.
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct ConditionRow {
@@ -47,7 +47,7 @@ pub struct ConditionRow {
     pub kind: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// One word.
+    /// The reason, in one word.
     pub reason: String,
     /// A sentence.
     pub message: String,
@@ -57,7 +57,7 @@ pub struct ConditionRow {
 #[derive(Serialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetRow {
-    /// Where it is.
+    /// Its namespace.
     pub namespace: String,
     /// The `LogSidecar`.
     pub sidecar: String,
@@ -65,13 +65,13 @@ pub struct TargetRow {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// One word.
+    /// The reason, in one word.
     pub reason: String,
     /// Whether its template has something of the `LogSidecar`.
     pub injected: bool,
-    /// How many pods are available, and how many there are to be.
+    /// How many pods are available.
     pub available: u32,
-    /// See `available`.
+    /// How many pods are wanted.
     pub pods: u32,
     /// The revision of the `LogSidecar` that it has; empty if none.
     pub revision: String,
@@ -80,7 +80,7 @@ pub struct TargetRow {
 }
 
 impl StatusReport {
-    /// For people. With `namespaces`, each line says where it is.
+    /// Returns the status as text for people. With `namespaces`, each line begins with the namespace.
     #[must_use]
     pub fn text(&self, namespaces: bool) -> String {
         if self.sidecars.is_empty() {
@@ -121,13 +121,13 @@ fn cells(target: &TargetRow) -> [String; 7] {
 /// `LogSidecar shop/web-logs: Ready=True (Available), …; 3 matched, 3 injected, 3 available; rollout Rolling`
 fn sidecar(sidecar: &LogSidecarRow) -> String {
     let LogSidecarRow { namespace, name, conditions, observed, matched, injected, available, stage, halted } = sidecar;
-    let told = |condition: &ConditionRow| {
+    let describe = |condition: &ConditionRow| {
         let ConditionRow { kind, status, reason, message } = condition;
         let ready = kind == "Ready";
         let message = if message.is_empty() || !ready { String::new() } else { format!(": {message}") };
         (ready || status == "True").then(|| format!("{kind}={status} ({reason}{message})"))
     };
-    let conditions: Vec<String> = conditions.iter().filter_map(told).collect();
+    let conditions: Vec<String> = conditions.iter().filter_map(describe).collect();
     let conditions = match (conditions.is_empty(), observed) {
         (true, _) => "no conditions yet".to_owned(),
         (false, true) => conditions.join(", "),
