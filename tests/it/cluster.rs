@@ -81,7 +81,6 @@ fn answer(stream: TcpStream, rules: &[Rule]) {
     drop(stream.read(&mut [0]));
 }
 
-const VERSION: &str = r#"{"major":"1","minor":"35","gitVersion":"v1.35.0","gitCommit":"","gitTreeState":"","buildDate":"","goVersion":"","compiler":"","platform":""}"#;
 const EMPTY: &str = r#"{"apiVersion":"v1","kind":"List","metadata":{},"items":[]}"#;
 const WEB: &str = r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"shop","uid":"1","resourceVersion":"1"},"spec":{"template":{"spec":{"containers":[]}}}}"#;
 const FORBIDDEN: &str = r#"{"apiVersion":"v1","kind":"Status","metadata":{},"status":"Failure","message":"no","reason":"Forbidden","code":403,"details":{"kind":"deployments"}}"#;
@@ -114,11 +113,7 @@ fn a_cluster_that_does_not_answer_is_no_empty_cluster() {
 fn what_is_missing_is_named_with_its_remedy() {
     let table: [(&'static [Rule], &str); 3] = [
         (
-            &[
-                ("/deployments/web", "200 OK", WEB),
-                ("/apps/", "200 OK", EMPTY),
-                ("/batch/", "200 OK", EMPTY),
-            ],
+            &[("/deployments/web", "200 OK", WEB), ("/apps/", "200 OK", EMPTY), ("/batch/", "200 OK", EMPTY)],
             "error: the cluster does not know LogSidecars: install them by `kubectl apply -f deploy/install.yaml`, or their definition alone by `logsidecar crd | kubectl apply -f -`\n",
         ),
         (
