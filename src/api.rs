@@ -6,20 +6,27 @@
 
 mod container;
 mod crd;
+mod credentials;
+mod destination;
+mod features;
 mod output;
 mod parse;
 mod reason;
 mod rollout;
+mod rules;
 mod shipper;
 mod status;
 
 pub use container::PartialContainer;
 pub use crd::definition;
 pub(crate) use crd::schema;
-pub use output::{
-    Auth, Basic, Compression, Credentials, Destination, Forward, Header, Http, Kafka, Loki, Mechanism, Otlp, Output, S3, Sasl,
-    Search, SecretKey, Stdout, Tls,
+pub use credentials::{Auth, Basic, Header, SecretKey, Tls};
+pub use destination::{
+    Compression, Credentials, DestinationSettings, Forward, Http, Kafka, Loki, Mechanism, Otlp, S3, Sasl, Search, Stdout,
 };
+use features::join;
+pub use features::{ShipperFeatures, ShipperName};
+pub use output::{Destination, Output, OutputKind};
 pub use parse::{Format, Language, Multiline, Parser};
 pub use reason::{ParseReasonError, Reason, ReasonClass};
 pub use rollout::{Canary, OnFailure, Rollout, RolloutMode};
@@ -78,18 +85,6 @@ pub const FINALIZER: &str = "logsidecar.dev/release";
     validation = Rule::new("self.metadata.name.size() <= 57 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be at most 57 lower-case letters, digits and '-', starting with a letter: the sidecar container is named after it")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("!has(self.outputs) || (has(self.sidecar) && (has(self.sidecar.fluentBit) || has(self.sidecar.fluentd) || has(self.sidecar.otelCollector))) || (!(has(self.sidecar) && !has(self.sidecar.tail)) && self.outputs.all(o, has(o.stdout)))")
-    .message("tail prints on standard output and a container of your own goes its own ways: for outputs write sidecar.fluentBit, sidecar.fluentd or sidecar.otelCollector").field_path(".outputs"))]
-#[x_kube(validation = Rule::new("(has(self.sidecar) && (has(self.sidecar.fluentBit) || has(self.sidecar.fluentd) || has(self.sidecar.otelCollector))) || self.logs.all(l, !has(l.parser) && !has(l.multiline))")
-    .message("tail passes lines on as they are: for parser and multiline write sidecar.fluentBit, sidecar.fluentd or sidecar.otelCollector").field_path(".logs"))]
-#[x_kube(validation = Rule::new("!has(self.sidecar) || !has(self.sidecar.otelCollector) || has(self.sidecar.otelCollector.config) || has(self.sidecar.otelCollector.configMapRef) || has(self.outputs)")
-    .message("the collector has no output of its own: write outputs, such as otlp").field_path(".outputs"))]
-#[x_kube(validation = Rule::new("!has(self.sidecar) || !has(self.sidecar.otelCollector) || !has(self.outputs) || self.outputs.all(o, !has(o.stdout) && !has(o.http) && !has(o.forward))")
-    .message(crate::shipper::COLLECTOR_CANNOT).field_path(".outputs"))]
-#[x_kube(validation = Rule::new("!has(self.sidecar) || !has(self.sidecar.fluentd) || !has(self.outputs) || self.outputs.all(o, !has(o.loki) && !has(o.otlp))")
-    .message(crate::shipper::FLUENTD_CANNOT).field_path(".outputs"))]
-#[x_kube(validation = Rule::new("!has(self.sidecar) || !((has(self.sidecar.fluentBit) && (has(self.sidecar.fluentBit.config) || has(self.sidecar.fluentBit.configMapRef))) || (has(self.sidecar.fluentd) && (has(self.sidecar.fluentd.config) || has(self.sidecar.fluentd.configMapRef))) || (has(self.sidecar.otelCollector) && (has(self.sidecar.otelCollector.config) || has(self.sidecar.otelCollector.configMapRef)))) || (!has(self.outputs) && self.logs.all(l, !has(l.parser) && !has(l.multiline)))")
-    .message("a config of your own takes the place of outputs, parser and multiline: leave them out").field_path(".outputs"))]
 pub struct LogSidecarSpec {
     /// Leaves everything as it is: nothing of this `LogSidecar` is put in, changed or taken out while it is true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -296,10 +291,8 @@ pub struct Existing {
 /// The container that ships the files: a shipper that we know how to set up, or the user's own container.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.tail) || has(self.fluentBit) || has(self.fluentd) || has(self.otelCollector) || (has(self.container) && has(self.container.image) && size(self.container.image) > 0)")
-    .message("write a shipper (tail: {}), or a container with an image"))]
-#[x_kube(validation = Rule::new("[has(self.tail), has(self.fluentBit), has(self.fluentd), has(self.otelCollector)].filter(x, x).size() <= 1")
-    .message("write at most one of tail, fluentBit, fluentd and otelCollector"))]
+#[x_kube(validation = Rule::new(rules::is_something()).message("write a shipper (tail: {}), or a container with an image"))]
+#[x_kube(validation = Rule::new(rules::is_one_shipper()).message(rules::is_one_shipper_message().as_str()))]
 #[x_kube(validation = Rule::new("!has(self.placement) || self.placement != 'Native' || !has(self.container) || !has(self.container.restartPolicy) || self.container.restartPolicy == 'Always'")
     .message("placement Native means restartPolicy: Always: leave restartPolicy out").field_path(".container.restartPolicy"))]
 pub struct Sidecar {
@@ -324,6 +317,21 @@ pub struct Sidecar {
     /// exactly as written. Default name: that of the `LogSidecar`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<PartialContainer>,
+}
+
+impl Sidecar {
+    /// Returns the shipper that it asks for with its settings, if it is not a container of the author's own.
+    #[must_use]
+    pub fn shipper(&self) -> Option<(ShipperName, Option<&Engine>)> {
+        let Self { tail, fluent_bit, fluentd, otel_collector, placement: _, container: _ } = self;
+        let with_config = [
+            (ShipperName::FluentBit, fluent_bit),
+            (ShipperName::Fluentd, fluentd),
+            (ShipperName::OtelCollector, otel_collector),
+        ];
+        let tail = tail.as_ref().map(|_| (ShipperName::Tail, None));
+        tail.or_else(|| with_config.into_iter().find_map(|(name, engine)| Some((name, Some(engine.as_ref()?)))))
+    }
 }
 
 /// Where in the pod the sidecar runs.

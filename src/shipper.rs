@@ -2,6 +2,7 @@
 //!
 //! * `tail`: everything on standard output, by a shell script; no config, no state
 //! * [`fluent_bit`], [`fluentd`], [`otel_collector`]: a pipeline → the shipper's native config, and its container
+//! * `kind`: the table of shippers, and the one that a spec asks for
 //! * [`engine`]: what these three have in common: config, state, secrets, metadata
 //! * [`dialect`]: whether a shipper understands an expression
 //! * `own`: whether a config that the user has written can work
@@ -13,75 +14,16 @@ pub mod dialect;
 pub mod engine;
 pub mod fluent_bit;
 pub mod fluentd;
+mod kind;
 pub mod otel_collector;
 mod own;
 pub mod tail;
 
 use serde_json::{Map, Value};
 
-use crate::api::{Destination, Engine, Log, LogSidecarSpec, Multiline, Output, Parser, Stdout};
-
-/// What the collector has no exporter for.
-pub const COLLECTOR_CANNOT: &str = "the OpenTelemetry Collector has no exporter for stdout, http and forward: write an otlp output, or sidecar.fluentBit, which has all three";
-
-/// What the official images of Fluentd have no plugin for.
-pub const FLUENTD_CANNOT: &str = "the official images of Fluentd have no plugin for loki and otlp: write sidecar.fluentBit or sidecar.otelCollector, which have both";
-
-/// A shipper that we know how to set up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Shipper<'a> {
-    /// `tail`
-    Tail,
-    /// `fluentBit`
-    FluentBit(&'a Engine),
-    /// `fluentd`
-    Fluentd(&'a Engine),
-    /// `otelCollector`
-    OtelCollector(&'a Engine),
-}
-
-impl<'a> Shipper<'a> {
-    /// The shipper that a spec asks for, if it is not a container of the user's own. No sidecar at all means `tail`.
-    #[must_use]
-    pub fn of(spec: &'a LogSidecarSpec) -> Option<Self> {
-        let Some(sidecar) = &spec.sidecar else { return Some(Self::Tail) };
-        let fluent_bit = sidecar.fluent_bit.as_ref().map(Self::FluentBit);
-        let fluentd = sidecar.fluentd.as_ref().map(Self::Fluentd);
-        let otel_collector = sidecar.otel_collector.as_ref().map(Self::OtelCollector);
-        sidecar.tail.as_ref().map(|_| Self::Tail).or(fluent_bit).or(fluentd).or(otel_collector)
-    }
-
-    /// The image that it runs by default.
-    #[must_use]
-    pub fn image(self, spec: &LogSidecarSpec, images: &Images) -> String {
-        match self {
-            Self::Tail => images.tail.clone(),
-            Self::FluentBit(_) => images.fluent_bit.clone(),
-            Self::Fluentd(_) => fluentd::image(&outputs(spec), images),
-            Self::OtelCollector(_) => images.otel_collector.clone(),
-        }
-    }
-
-    /// Its settings, if it has any.
-    #[must_use]
-    pub const fn engine(self) -> Option<&'a Engine> {
-        match self {
-            Self::Tail => None,
-            Self::FluentBit(engine) | Self::Fluentd(engine) | Self::OtelCollector(engine) => Some(engine),
-        }
-    }
-
-    /// Its field in `sidecar`.
-    #[must_use]
-    pub const fn field(self) -> &'static str {
-        match self {
-            Self::Tail => "tail",
-            Self::FluentBit(_) => "fluentBit",
-            Self::Fluentd(_) => "fluentd",
-            Self::OtelCollector(_) => "otelCollector",
-        }
-    }
-}
+pub use self::kind::{NativeConfig, Shipper, ShipperKind};
+pub use self::own::OwnConfig;
+use crate::api::{Log, LogSidecarSpec, Multiline, Output, Parser, ShipperName, Stdout};
 
 /// What a shipper has to do, with all paths as the sidecar sees them.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,7 +121,8 @@ pub enum Error {
 impl Error {
     /// An output that the shipper has no plugin for. The schema refuses it with the same words.
     #[must_use]
-    pub fn cannot(output: &Output, why: &str) -> Self {
+    pub fn unsupported(output: &Output, shipper: ShipperName) -> Self {
+        let why = shipper.features().lacks_because;
         Self::Output(format!("outputs[{}].{}: {why}", output.name, output.destination().field()))
     }
 }
@@ -202,11 +145,11 @@ pub struct Images {
 impl Default for Images {
     fn default() -> Self {
         Self {
-            tail: "busybox:1.37.0".to_owned(),
-            fluent_bit: "fluent/fluent-bit:5.1.1".to_owned(),
-            fluentd: "fluent/fluentd:v1.19.3-debian-1.0".to_owned(),
-            fluentd_plugin: "fluent/fluentd-kubernetes-daemonset:v1.19.3-debian-{plugin}-1.1".to_owned(),
-            otel_collector: "otel/opentelemetry-collector-contrib:0.159.0".to_owned(),
+            tail: tail::IMAGE.to_owned(),
+            fluent_bit: fluent_bit::IMAGE.to_owned(),
+            fluentd: fluentd::IMAGE.to_owned(),
+            fluentd_plugin: fluentd::PLUGIN_IMAGE.to_owned(),
+            otel_collector: otel_collector::IMAGE.to_owned(),
         }
     }
 }
@@ -215,20 +158,6 @@ impl Default for Images {
 #[must_use]
 pub fn literal(text: &str) -> Value {
     Value::String(text.replace("$(", "$$("))
-}
-
-/// Whether a destination is spoken to in TLS: by its URL, or because `tls` is there.
-#[must_use]
-pub fn is_encrypted(destination: Destination<'_>) -> bool {
-    match destination {
-        Destination::Stdout => false,
-        Destination::Forward(_) | Destination::Kafka(_) => destination.tls().is_some(),
-        Destination::S3(s3) => s3.endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("https:")),
-        Destination::Loki(loki) => loki.url.starts_with("https:"),
-        Destination::Otlp(otlp) => otlp.url.starts_with("https:"),
-        Destination::Http(http) => http.url.starts_with("https:"),
-        Destination::Elasticsearch(search) | Destination::OpenSearch(search) => search.url.starts_with("https:"),
-    }
 }
 
 /// The parts of a URL that the schema has accepted.

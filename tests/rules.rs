@@ -1,6 +1,7 @@
 //! One bad object for each rule of the CRD, for both who enforce them: the API server (tests/e2e) and the command line
 //! (tests/it).
 
+use logsidecar::api::ShipperName;
 use serde_json::{Value, json};
 
 /// The message of a CEL rule, and the spec that it refuses.
@@ -135,11 +136,11 @@ pub fn broken() -> Vec<(&'static str, Value)> {
             as_it_is,
         ),
         ("the collector has no output of its own: write outputs, such as otlp", nowhere),
-        (logsidecar::shipper::COLLECTOR_CANNOT, shipped("otelCollector", json!({"name": "a", "stdout": {}}))),
-        (logsidecar::shipper::COLLECTOR_CANNOT, shipped("otelCollector", json!({"name": "a", "http": {"url": "http://l"}}))),
-        (logsidecar::shipper::COLLECTOR_CANNOT, shipped("otelCollector", json!({"name": "a", "forward": {"host": "l"}}))),
-        (logsidecar::shipper::FLUENTD_CANNOT, shipped("fluentd", json!({"name": "a", "loki": {"url": "http://l"}}))),
-        (logsidecar::shipper::FLUENTD_CANNOT, shipped("fluentd", json!({"name": "a", "otlp": {"url": "http://l"}}))),
+        (ShipperName::OtelCollector.features().lacks_because, shipped("otelCollector", json!({"name": "a", "stdout": {}}))),
+        (ShipperName::OtelCollector.features().lacks_because, shipped("otelCollector", json!({"name": "a", "http": {"url": "http://l"}}))),
+        (ShipperName::OtelCollector.features().lacks_because, shipped("otelCollector", json!({"name": "a", "forward": {"host": "l"}}))),
+        (ShipperName::Fluentd.features().lacks_because, shipped("fluentd", json!({"name": "a", "loki": {"url": "http://l"}}))),
+        (ShipperName::Fluentd.features().lacks_because, shipped("fluentd", json!({"name": "a", "otlp": {"url": "http://l"}}))),
         ("a config of your own takes the place of outputs, parser and multiline: leave them out", twice),
         (
             "write exactly one of stdout, loki, otlp, http, elasticsearch, openSearch, s3, forward and kafka",

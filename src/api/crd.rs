@@ -4,11 +4,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use super::LogSidecar;
+use super::{LogSidecar, rules};
 
 /// The `CustomResourceDefinition` as `logsidecar crd` prints it.
 ///
-/// Two things differ from what `kube` derives. No field is nullable: a stored `null` in a one-of would count as present
+/// Three things differ from what `kube` derives. The rules about shippers come from the table of shippers. No field is nullable: a stored `null` in a one-of would count as present
 /// for CEL, while a non-nullable `null` is pruned by the API server. And descriptions below `sidecar.container` are left
 /// out: they are Kubernetes' own and would make the object too large for `kubectl apply`'s annotation.
 ///
@@ -23,6 +23,9 @@ pub fn definition() -> CustomResourceDefinition {
         crd.pointer_mut(&format!("{schema}/spec/properties/sidecar/properties/container/properties"))
     {
         container.values_mut().for_each(drop_descriptions);
+    }
+    if let Some(Value::Object(spec)) = crd.pointer_mut(&format!("{schema}/spec")) {
+        spec.insert("x-kubernetes-validations".into(), rules::of_spec().into());
     }
     if let Some(Value::Object(status)) = crd.pointer_mut(&format!("{schema}/status")) {
         // kstatus takes an object without status for current: `helm --wait` and Flux would not wait for us.

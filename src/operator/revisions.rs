@@ -77,7 +77,7 @@ impl Revisions {
         let (revision, mut spec) = (spec.revision(), spec.spec().clone());
         // The default of today may be another tomorrow.
         if let Some(shipper) = Shipper::of(&spec) {
-            let (is_tail, image) = (shipper == Shipper::Tail, shipper.image(&spec, &self.images));
+            let (is_tail, image) = (shipper.engine().is_none(), shipper.image(&spec, &self.images));
             let written = spec.sidecar.get_or_insert_default();
             if is_tail {
                 written.tail.get_or_insert_default();

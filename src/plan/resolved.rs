@@ -1,6 +1,6 @@
 //! A spec with everything that follows from it, computed once and not for every plan of every workload.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{
     ConfigMap, Refusal,
@@ -10,9 +10,8 @@ use super::{
 use crate::{
     api::{ConfigMapKey, LogSidecarSpec, Reason},
     shipper::{
-        Images, Shipper, Source,
+        Images, Shipper,
         engine::{self, Parts},
-        tail,
     },
     workload::normal::fingerprint,
 };
@@ -32,10 +31,8 @@ pub struct ResolvedSpec {
 pub(super) enum Rendered {
     /// A container of the author's own: no shipper.
     Own,
-    /// The container of `tail`.
-    Tail(Map<String, Value>),
-    /// The parts of a shipper with a config, and the ConfigMap that holds it unless the author keeps one.
-    Engine(Box<Parts>, Option<ConfigMap>),
+    /// The parts of a shipper, and the ConfigMap with its config if one is made here.
+    Shipper(Box<Parts>, Option<ConfigMap>),
 }
 
 impl ResolvedSpec {
@@ -76,8 +73,8 @@ impl ResolvedSpec {
     #[must_use]
     pub fn config_map(&self) -> Option<&ConfigMap> {
         match &self.rendered {
-            Ok(Rendered::Engine(_, config)) => config.as_ref(),
-            Ok(Rendered::Own | Rendered::Tail(_)) | Err(_) => None,
+            Ok(Rendered::Shipper(_, config)) => config.as_ref(),
+            Ok(Rendered::Own) | Err(_) => None,
         }
     }
 
@@ -128,16 +125,8 @@ fn revision(spec: &LogSidecarSpec, images: &Images) -> String {
 }
 
 fn render(name: &str, spec: &LogSidecarSpec, images: &Images) -> Result<Rendered, Refusal> {
-    match Shipper::of(spec) {
-        None => Ok(Rendered::Own),
-        Some(Shipper::Tail) => {
-            let files: Vec<String> = spec.logs.iter().flat_map(|log| Source::of(log).files).collect();
-            Ok(Rendered::Tail(tail::container(&files, images)))
-        }
-        Some(shipper) => {
-            let mut parts = engine::parts(shipper, spec, images).map_err(|error| refusal(&error))?;
-            let config = parts.config.take().map(|config| ConfigMap::new(name, config));
-            Ok(Rendered::Engine(Box::new(parts), config))
-        }
-    }
+    let Some(shipper) = Shipper::of(spec) else { return Ok(Rendered::Own) };
+    let mut parts = engine::parts(shipper, spec, images).map_err(|error| refusal(&error))?;
+    let config = parts.config.take().map(|config| ConfigMap::new(name, config));
+    Ok(Rendered::Shipper(Box::new(parts), config))
 }

@@ -8,8 +8,8 @@ use crate::workload::{key, normal::fingerprint};
 use crate::{
     api::{Engine, LogVolume, Reason},
     shipper::{
-        Shipper, engine,
-        engine::{CONFIG, Parts as EngineParts, STATE, TLS},
+        Shipper,
+        engine::{self, CONFIG, Parts as EngineParts, STATE, TLS},
     },
 };
 
@@ -35,10 +35,12 @@ pub(super) fn parts(
 ) -> Result<PodParts, Refusal> {
     let (rendered, config) = match resolved.rendered()? {
         Rendered::Own => return Ok(PodParts::default()),
-        Rendered::Tail(container) => return Ok(PodParts { container: container.clone(), ..PodParts::default() }),
-        Rendered::Engine(parts, config) => (parts, config),
+        Rendered::Shipper(parts, config) => (parts, config),
     };
     let spec = resolved.spec();
+    let Some(engine) = Shipper::of(spec).and_then(Shipper::engine) else {
+        return Ok(PodParts { container: rendered.container.clone(), ..PodParts::default() });
+    };
     let EngineParts { container: ours, env, config: _, own, certificates } = &**rendered;
     let mut ours = ours.clone();
     let writers = engine::writers(spec.logs.iter().map(|log| log.name.as_str()).zip(writers.iter().map(String::as_str)));
@@ -57,7 +59,7 @@ pub(super) fn parts(
         parts.add(pod, free, json!({"name": volume, "configMap": source}))?;
         parts.mounts.push(mount(&volume, CONFIG, true));
     }
-    parts.state(pod, free, container, Shipper::of(spec).and_then(Shipper::engine))?;
+    parts.state(pod, free, container, engine)?;
     for (secret, keys) in certificates {
         let volume = own_name(container, &format!("tls-{}", &fingerprint(&json!(secret))[..8]));
         let items: Vec<Value> = keys.iter().map(|key| json!({"key": key, "path": key})).collect();
@@ -82,14 +84,8 @@ impl PodParts {
         Ok(())
     }
 
-    fn state(
-        &mut self,
-        pod: &Value,
-        free: &impl Fn(&Key) -> bool,
-        container: &str,
-        engine: Option<&Engine>,
-    ) -> Result<(), Refusal> {
-        let wanted = engine.and_then(|engine| engine.state.clone()).unwrap_or_default();
+    fn state(&mut self, pod: &Value, free: &impl Fn(&Key) -> bool, container: &str, engine: &Engine) -> Result<(), Refusal> {
+        let wanted = engine.state.clone().unwrap_or_default();
         let LogVolume { name, sub_path, existing, .. } = &wanted;
         let name = match (existing, name) {
             (Some(existing), _) => existing.name.clone(),

@@ -104,7 +104,7 @@ pub(super) fn items(
     }
     let mut container = match Shipper::of(spec) {
         Some(shipper) => {
-            let (context, advice) = user::security_context(&pod, &distinct(&writers), shipper != Shipper::Tail);
+            let (context, advice) = user::security_context(&pod, &distinct(&writers), shipper.engine().is_some());
             warnings.extend(advice);
             mounts.iter_mut().for_each(|mount| drop(mount.insert("readOnly".to_owned(), true.into())));
             let mut parts = shipping::parts(&pod, resolved, container_name(&key), &writers, &free)?;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Error, Images, Pipeline, Shipper, Source, fluent_bit, fluentd, literal, otel_collector, outputs, own};
-use crate::api::{Auth, Destination, LogSidecarSpec, Output, SecretKey};
+use super::{Error, Images, Pipeline, Shipper, Source, literal, outputs, own};
+use crate::api::{Auth, Engine, LogSidecarSpec, Output, SecretKey};
 
 /// Where the config is.
 pub const CONFIG: &str = "/logsidecar/config";
@@ -53,7 +53,7 @@ pub struct Config {
 }
 
 /// Everything that a shipper needs in a pod, but for the mounts of the log directories.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parts {
     /// The container without its name, mounts, environment and security context.
     pub container: Map<String, Value>,
@@ -67,56 +67,59 @@ pub struct Parts {
     pub certificates: BTreeMap<String, BTreeSet<String>>,
 }
 
-type Render = fn(&Pipeline<'_>) -> Result<String, Error>;
-type Contain = fn(&Pipeline<'_>) -> Map<String, Value>;
-
-/// Makes them.
+/// Returns what the shipper of a spec needs in every pod.
 pub fn parts(shipper: Shipper<'_>, spec: &LogSidecarSpec, images: &Images) -> Result<Parts, Error> {
-    let (engine, file, port, config, container): (_, _, _, Render, Contain) = match shipper {
-        Shipper::FluentBit(engine) => (engine, fluent_bit::FILE, fluent_bit::PORT, fluent_bit::config, fluent_bit::container),
-        Shipper::Fluentd(engine) => (engine, fluentd::FILE, fluentd::PORT, fluentd::config, fluentd::container),
-        Shipper::OtelCollector(engine) => {
-            (engine, otel_collector::FILE, otel_collector::PORT, otel_collector::config, otel_collector::container)
-        }
-        // It has none of this.
-        Shipper::Tail => return Err(Error::Output("tail has no config".to_owned())),
+    let pipeline = pipeline(shipper, spec);
+    let mut container = (shipper.kind.container)(&pipeline);
+    container.shift_insert(0, "image".to_owned(), shipper.image(spec, images).into());
+    let (Some(engine), Some(native)) = (shipper.engine(), &shipper.kind.config) else {
+        return Ok(Parts { container, ..Parts::default() });
     };
-    let pipeline = Pipeline {
-        sources: spec.logs.iter().map(Source::of).collect(),
-        outputs: if engine.has_own_config() { Vec::new() } else { outputs(spec) },
-        buffer: engine.buffer_size.as_deref().map_or(64 << 20, bytes),
-        max_line: engine.max_line_size.as_deref().map_or(1 << 20, bytes),
-        port: engine.port.unwrap_or(port),
-        own_image: own_image(spec),
-    };
+    let file = native.file;
     let config = match (&engine.config, &engine.config_map_ref) {
         (Some(text), _) => Some(Config { file, text: text.clone() }),
         (None, Some(_)) => None,
-        (None, None) => Some(Config { file, text: config(&pipeline)? }),
+        (None, None) => Some(Config { file, text: (native.render)(&pipeline)? }),
     };
-    let env = environment(&pipeline.outputs);
     if let Some(text) = &engine.config {
         judge(shipper, spec, text)?;
     }
-    let mut container = container(&pipeline);
-    container.shift_insert(0, "image".to_owned(), shipper.image(spec, images).into());
     if engine.has_own_config() && engine.port.is_none() {
         // Nobody knows whether it answers there.
         container.shift_remove("livenessProbe");
         container.shift_remove("ports");
     }
+    Ok(Parts {
+        container,
+        env: environment(&pipeline.outputs),
+        config,
+        own: engine.config_map_ref.as_ref().map(|own| (own.name.clone(), own.key.clone(), file)),
+        certificates: certificates(&pipeline.outputs),
+    })
+}
+
+fn pipeline<'a>(shipper: Shipper<'a>, spec: &'a LogSidecarSpec) -> Pipeline<'a> {
+    let engine = shipper.engine();
+    let size = |field: fn(&Engine) -> Option<&String>| engine.and_then(field).map(|text| bytes(text));
+    let port = shipper.kind.config.as_ref().map(|config| config.port);
+    Pipeline {
+        sources: spec.logs.iter().map(Source::of).collect(),
+        outputs: if engine.is_some_and(Engine::has_own_config) { Vec::new() } else { outputs(spec) },
+        buffer: size(|engine| engine.buffer_size.as_ref()).unwrap_or(64 << 20),
+        max_line: size(|engine| engine.max_line_size.as_ref()).unwrap_or(1 << 20),
+        port: engine.and_then(|engine| engine.port).or(port).unwrap_or_default(),
+        own_image: own_image(spec),
+    }
+}
+
+/// Returns the Secrets with certificates, and which of their keys.
+fn certificates(outputs: &[Output]) -> BTreeMap<String, BTreeSet<String>> {
     let mut certificates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let tls = pipeline.outputs.iter().filter_map(|output| output.destination().tls());
+    let tls = outputs.iter().filter_map(|output| output.destination().tls());
     for secret in tls.flat_map(|tls| [&tls.ca, &tls.certificate, &tls.private_key]).flatten() {
         certificates.entry(secret.name.clone()).or_default().insert(secret.key.clone());
     }
-    Ok(Parts {
-        container,
-        env,
-        config,
-        own: engine.config_map_ref.as_ref().map(|own| (own.name.clone(), own.key.clone(), file)),
-        certificates,
-    })
+    certificates
 }
 
 /// Refuses a config of the user's own that cannot work, as far as that can be known without the shipper.
@@ -156,29 +159,8 @@ fn secrets(output: &Output) -> Vec<(String, &SecretKey)> {
             add(&format!("HEADER_{index}"), secret);
         }
     }
-    match output.destination() {
-        Destination::S3(s3) => {
-            if let Some(credentials) = &s3.credentials {
-                add("ACCESS_KEY_ID", &credentials.access_key_id);
-                add("SECRET_ACCESS_KEY", &credentials.secret_access_key);
-            }
-        }
-        Destination::Forward(forward) => {
-            if let Some(key) = &forward.shared_key {
-                add("SHARED_KEY", key);
-            }
-        }
-        Destination::Kafka(kafka) => {
-            if let Some(sasl) = &kafka.sasl {
-                add("PASSWORD", &sasl.password);
-            }
-        }
-        Destination::Stdout
-        | Destination::Loki(_)
-        | Destination::Otlp(_)
-        | Destination::Http(_)
-        | Destination::Elasticsearch(_)
-        | Destination::OpenSearch(_) => {}
+    for (what, secret) in output.destination().secrets() {
+        add(what, secret);
     }
     secrets
 }

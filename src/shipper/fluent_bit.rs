@@ -6,10 +6,29 @@
 mod inputs;
 mod outputs;
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::{Error, Pipeline, engine, fields};
-use crate::manifest;
+use super::{Error, NativeConfig, OwnConfig, Pipeline, ShipperKind, engine, fields, own};
+use crate::{api::ShipperName, manifest};
+
+/// The image that it runs by default.
+pub const IMAGE: &str = "fluent/fluent-bit:5.1.1";
+
+/// How it is set up.
+pub static KIND: ShipperKind = ShipperKind {
+    name: ShipperName::FluentBit,
+    image: |_, images| images.fluent_bit.clone(),
+    container,
+    config: Some(NativeConfig {
+        file: FILE,
+        port: PORT,
+        render: config,
+        own: OwnConfig { is_yaml: true, variables: &VARIABLES, check: |_| Ok(()) },
+    }),
+};
 
 /// The config file.
 pub const FILE: &str = "fluent-bit.yaml";
@@ -24,7 +43,10 @@ const DOLLAR: &str = "LOGSIDECAR_DOLLAR";
 /// A chunk of its buffer has about so many bytes.
 const CHUNK: u64 = 2 << 20;
 
-/// The native config.
+/// A variable of the environment in a config of the author's own.
+static VARIABLES: LazyLock<Regex> = LazyLock::new(|| own::compiled(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}"));
+
+/// Renders the native config.
 pub fn config(pipeline: &Pipeline<'_>) -> Result<String, Error> {
     engine::refuse_two_aws_keys(&pipeline.outputs)?;
     let mut parsers = Vec::new();

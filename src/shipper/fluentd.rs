@@ -20,11 +20,33 @@ mod source;
 mod tests;
 mod text;
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::{Error, Images, Pipeline, Source, Url, engine, excluded};
-use crate::api::{Destination, Output};
+use super::{Error, Images, NativeConfig, OwnConfig, Pipeline, ShipperKind, Source, Url, engine, excluded, own};
+use crate::api::{Destination, Output, ShipperName};
 use text::{Section, refused};
+
+/// The image that it runs by default.
+pub const IMAGE: &str = "fluent/fluentd:v1.19.3-debian-1.0";
+
+/// The same with one more plugin in place of `{plugin}`.
+pub const PLUGIN_IMAGE: &str = "fluent/fluentd-kubernetes-daemonset:v1.19.3-debian-{plugin}-1.1";
+
+/// How it is set up.
+pub static KIND: ShipperKind = ShipperKind {
+    name: ShipperName::Fluentd,
+    image,
+    container,
+    config: Some(NativeConfig {
+        file: FILE,
+        port: PORT,
+        render: config,
+        own: OwnConfig { is_yaml: false, variables: &VARIABLES, check: |_| Ok(()) },
+    }),
+};
 
 /// The config file.
 pub const FILE: &str = "fluent.conf";
@@ -32,7 +54,10 @@ pub const FILE: &str = "fluent.conf";
 /// The port for the kubelet, by default.
 pub const PORT: u16 = 24220;
 
-/// The native config.
+/// A variable of the environment in a config of the author's own: not where Ruby is told what to do without it.
+static VARIABLES: LazyLock<Regex> = LazyLock::new(|| own::compiled(r#"ENV\[['"](?P<name>\w+)['"]\]\s*(?:\.to_\w+|\)|\}|$)"#));
+
+/// Renders the native config.
 pub fn config(pipeline: &Pipeline<'_>) -> Result<String, Error> {
     one_image(pipeline)?;
     for (what, name) in named(pipeline) {
@@ -99,9 +124,11 @@ fn plugin(output: &Output) -> Option<&'static str> {
         Destination::OpenSearch(_) => Some("opensearch"),
         Destination::S3(_) => Some("s3"),
         Destination::Kafka(_) => Some("kafka2"),
-        Destination::Stdout | Destination::Loki(_) | Destination::Otlp(_) | Destination::Http(_) | Destination::Forward(_) => {
-            None
-        }
+        Destination::Stdout(_)
+        | Destination::Loki(_)
+        | Destination::Otlp(_)
+        | Destination::Http(_)
+        | Destination::Forward(_) => None,
     }
 }
 

@@ -5,13 +5,33 @@
 
 mod exporters;
 mod multiline;
+mod pipelines;
 mod receivers;
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use self::exporters::Exporter;
-use super::{Error, Pipeline, engine, fields};
-use crate::manifest;
+use self::{exporters::Exporter, pipelines::pipelines};
+use super::{Error, NativeConfig, OwnConfig, Pipeline, ShipperKind, engine, fields, own};
+use crate::{api::ShipperName, manifest};
+
+/// The image that it runs by default.
+pub const IMAGE: &str = "otel/opentelemetry-collector-contrib:0.159.0";
+
+/// How it is set up.
+pub static KIND: ShipperKind = ShipperKind {
+    name: ShipperName::OtelCollector,
+    image: |_, images| images.otel_collector.clone(),
+    container,
+    config: Some(NativeConfig {
+        file: FILE,
+        port: PORT,
+        render: config,
+        own: OwnConfig { is_yaml: true, variables: &VARIABLES, check: pipelines },
+    }),
+};
 
 /// The config file.
 pub const FILE: &str = "collector.yaml";
@@ -22,7 +42,10 @@ pub const PORT: u16 = 13133;
 /// The extension that keeps positions and queues.
 const STORAGE: &str = "file_storage";
 
-/// The native config.
+/// A variable of the environment in a config of the author's own: not where a default is given, or the dollar sign is escaped.
+static VARIABLES: LazyLock<Regex> = LazyLock::new(|| own::compiled(r"\$\$|\$\{(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}"));
+
+/// Renders the native config.
 pub fn config(pipeline: &Pipeline<'_>) -> Result<String, Error> {
     engine::refuse_two_aws_keys(&pipeline.outputs)?;
     let labels = exporters::labels(&pipeline.outputs);

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{Error, Shipper};
+use super::{Error, NativeConfig, Shipper};
 use crate::manifest;
 
 /// What containers have anyway, or images of shippers set.
@@ -22,45 +22,49 @@ pub(super) struct Environment<'a> {
     pub own_image: bool,
 }
 
-/// Refuses what cannot work.
-pub(super) fn check(shipper: Shipper<'_>, text: &str, environment: &Environment<'_>) -> Result<(), Error> {
-    let field = format!("sidecar.{}.config", shipper.field());
-    let refused = |problem: String| Err(Error::Field { field: field.clone(), problem });
-    let mut words = Vec::new();
-    let (expression, config) = match shipper {
-        Shipper::Tail => return Ok(()),
-        Shipper::Fluentd(_) => {
-            words.extend(text.lines().filter(|line| !line.trim_start().starts_with('#')));
-            (&*RUBY, Value::Null)
+/// How a config of the author's own is judged.
+#[derive(Debug)]
+pub struct OwnConfig {
+    /// Whether it is one document of YAML, and not text of lines with `#` before comments.
+    pub is_yaml: bool,
+    /// Finds the variables of the environment in it, each as the group `name`.
+    pub variables: &'static LazyLock<Regex>,
+    /// Checks what the document says.
+    pub check: fn(&Value) -> Result<(), String>,
+}
+
+impl OwnConfig {
+    /// Reads a config: the lines to look for variables in, and the document.
+    fn read<'a>(&self, text: &'a str) -> Result<(Vec<&'a str>, Value), String> {
+        if !self.is_yaml {
+            return Ok((text.lines().filter(|line| !line.trim_start().starts_with('#')).collect(), Value::Null));
         }
-        Shipper::FluentBit(_) | Shipper::OtelCollector(_) => {
-            let read = manifest::read("config", text.as_bytes());
-            let mut documents = match read {
-                Ok(documents) => documents,
-                Err(error) => return refused(format!("this is not the shipper's YAML: {error}")),
-            };
-            let config = documents.pop().map(|document| document.value).unwrap_or_default();
-            if !documents.is_empty() || !config.is_object() {
-                return refused("write one document of YAML, with the sections of the shipper".to_owned());
-            }
-            (if matches!(shipper, Shipper::FluentBit(_)) { &*FLUENT_BIT } else { &*COLLECTOR }, config)
+        let documents = manifest::read("config", text.as_bytes());
+        let mut documents = documents.map_err(|error| format!("this is not the shipper's YAML: {error}"))?;
+        let config = documents.pop().map(|document| document.value).unwrap_or_default();
+        if !documents.is_empty() || !config.is_object() {
+            return Err("write one document of YAML, with the sections of the shipper".to_owned());
         }
-    };
-    if matches!(shipper, Shipper::OtelCollector(_))
-        && let Err(problem) = pipelines(&config)
-    {
-        return refused(problem);
+        (self.check)(&config)?;
+        Ok((Vec::new(), config))
     }
+}
+
+/// Refuses a config that cannot work.
+pub(super) fn check(shipper: Shipper<'_>, text: &str, environment: &Environment<'_>) -> Result<(), Error> {
+    let Some(NativeConfig { own: judge, .. }) = &shipper.kind.config else { return Ok(()) };
+    let refused = |problem: String| Error::Field { field: format!("sidecar.{}.config", shipper.field()), problem };
+    let (mut words, config) = judge.read(text).map_err(refused)?;
     // Fluent Bit has a section for variables of its own.
     let own: BTreeSet<&str> = config["env"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     scalars(&config, &mut words);
-    let found = words.iter().flat_map(|word| expression.captures_iter(word));
+    let found = words.iter().flat_map(|word| judge.variables.captures_iter(word));
     for variable in found.filter_map(|found| found.name("name")).map(|name| name.as_str()) {
         if own.contains(variable) {
             continue;
         }
         if let Some(problem) = environment.problem(variable) {
-            return refused(problem);
+            return Err(refused(problem));
         }
     }
     Ok(())
@@ -79,16 +83,11 @@ fn scalars<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-fn compiled(expression: &str) -> Regex {
-    // Each is a constant below, and a test reads it.
+/// Compiles a constant expression.
+pub(super) fn compiled(expression: &str) -> Regex {
+    // A test reads each of them.
     Regex::new(expression).unwrap_or_else(|_| unreachable!("a constant"))
 }
-
-static FLUENT_BIT: LazyLock<Regex> = LazyLock::new(|| compiled(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}"));
-/// Not where a default is given, or the dollar sign stands for itself.
-static COLLECTOR: LazyLock<Regex> = LazyLock::new(|| compiled(r"\$\$|\$\{(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}"));
-/// Not where Ruby is told what to do without it.
-static RUBY: LazyLock<Regex> = LazyLock::new(|| compiled(r#"ENV\[['"](?P<name>\w+)['"]\]\s*(?:\.to_\w+|\)|\}|$)"#));
 
 impl Environment<'_> {
     /// What is wrong with a variable.
@@ -108,42 +107,17 @@ impl Environment<'_> {
     }
 }
 
-/// Every pipeline of a collector has receivers and exporters, and names none that is not there.
-fn pipelines(config: &Value) -> Result<(), String> {
-    let pipelines = config["service"]["pipelines"].as_object().filter(|pipelines| !pipelines.is_empty());
-    let Some(pipelines) = pipelines else { return Err("service.pipelines is missing: nothing would be read".to_owned()) };
-    let extensions = ("extensions", &config["service"]["extensions"], "service.extensions".to_owned());
-    let of_pipelines = pipelines.iter().flat_map(|(name, pipeline)| {
-        ["receivers", "processors", "exporters"].map(|kind| (kind, &pipeline[kind], format!("service.pipelines.{name}.{kind}")))
-    });
-    for (kind, list, path) in of_pipelines.chain([extensions]) {
-        let names: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        if names.is_empty() && matches!(kind, "receivers" | "exporters") {
-            return Err(format!("{path} is empty: name one"));
-        }
-        // A connector is an exporter of one pipeline and a receiver of another.
-        let connects = |name: &str| matches!(kind, "receivers" | "exporters") && config["connectors"].get(name).is_some();
-        if let Some(missing) = names.iter().find(|name| config[kind].get(**name).is_none() && !connects(name)) {
-            return Err(format!("{path} names {missing}, which is not in {kind}: add it there"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::Engine;
+    use crate::api::LogSidecarSpec;
 
     fn judged(kind: &str, text: &str, container: &Value) -> Result<(), String> {
-        let engine = Engine::default();
-        let shipper = match kind {
-            "fluentBit" => Shipper::FluentBit(&engine),
-            "fluentd" => Shipper::Fluentd(&engine),
-            _ => Shipper::OtelCollector(&engine),
-        };
+        let spec = json!({"target": {"name": "web"}, "logs": [{"name": "a", "directory": "/l"}], "sidecar": {kind: {}}});
+        let spec: LogSidecarSpec = serde_json::from_value(spec).expect("a spec");
+        let shipper = Shipper::of(&spec).expect("a shipper");
         let container = container.as_object().cloned().unwrap_or_default();
         let ours = [json!({"name": "POD_NAME", "valueFrom": {}})];
         check(shipper, text, &Environment { ours: &ours, container: &container, own_image: false })

@@ -6,7 +6,20 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::{Images, fields, literal};
+use super::{Images, Pipeline, ShipperKind, fields, literal};
+use crate::api::ShipperName;
+
+/// The image that it runs by default.
+pub const IMAGE: &str = "busybox:1.37.0";
+
+/// How it is set up.
+pub static KIND: ShipperKind =
+    ShipperKind { name: ShipperName::Tail, image: |_, images| images.tail.clone(), container: in_pipeline, config: None };
+
+fn in_pipeline(pipeline: &Pipeline<'_>) -> Map<String, Value> {
+    let files: Vec<String> = pipeline.sources.iter().flat_map(|source| source.files.iter().cloned()).collect();
+    of_files(&files)
+}
 
 /// The program without its comments, which would be in every pod template.
 static SCRIPT: LazyLock<String> = LazyLock::new(|| {
@@ -14,15 +27,20 @@ static SCRIPT: LazyLock<String> = LazyLock::new(|| {
     lines.map(|line| format!("{line}\n")).collect()
 });
 
-/// The container, without name and mounts.
+/// Returns the container that prints these files, without name and mounts.
 ///
 /// Requests are what was measured (busybox at 1 line/s: 4 MiB for shell, tail, tr and awk of one file) with some room.
 /// There is no CPU limit: throttling would only delay lines.
 #[must_use]
 pub fn container(files: &[String], images: &Images) -> Map<String, Value> {
+    let mut container = of_files(files);
+    container.shift_insert(0, "image".to_owned(), images.tail.as_str().into());
+    container
+}
+
+fn of_files(files: &[String]) -> Map<String, Value> {
     let files: Vec<Value> = files.iter().map(|file| literal(file)).collect();
     fields(json!({
-        "image": images.tail,
         "command": ["sh", "-c", *SCRIPT, "tail"],
         "args": files,
         "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},

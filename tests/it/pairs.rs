@@ -4,10 +4,10 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use logsidecar::{
-    api::LogSidecarSpec,
+    api::{LogSidecarSpec, OutputKind, ShipperName},
     manifest,
     shipper::{
-        Images, Shipper,
+        Error, Images, Shipper,
         engine::{Parts, parts},
     },
 };
@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 
 use crate::logsidecar::run;
 
-const SHIPPERS: [&str; 3] = ["fluentBit", "fluentd", "otelCollector"];
+/// The shippers that send to outputs.
+fn shippers() -> Vec<&'static str> {
+    ShipperName::ALL.iter().map(|name| name.features()).filter(|row| row.has_config).map(|row| row.field).collect()
+}
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/pairs")
@@ -39,7 +42,9 @@ fn spec(shipper: &str, output: &Value) -> Value {
 #[test]
 fn every_output_is_rendered_by_every_shipper_or_refused() {
     let mut files = BTreeSet::new();
-    for (shipper, output) in SHIPPERS.iter().flat_map(|shipper| outputs().into_iter().map(move |output| (shipper, output))) {
+    for (shipper, output) in
+        shippers().into_iter().flat_map(|shipper| outputs().into_iter().map(move |output| (shipper, output)))
+    {
         let sidecar = json!({"apiVersion": "logsidecar.dev/v1alpha1", "kind": "LogSidecar", "metadata": {"name": "ship"}, "spec": spec(shipper, &output)});
         let run = run(&["render", "-f", "-"], sidecar.to_string().as_bytes());
         let made = if run.code == Some(0) { run.stdout } else { format!("Refused.\n{}", run.stderr) };
@@ -51,7 +56,7 @@ fn every_output_is_rendered_by_every_shipper_or_refused() {
         assert_eq!(made, fs::read_to_string(&file).unwrap_or_default(), "{}", file.display());
         files.insert(file);
     }
-    let there = SHIPPERS.iter().flat_map(|shipper| fs::read_dir(folder().join(shipper)).expect("a folder"));
+    let there = shippers().into_iter().flat_map(|shipper| fs::read_dir(folder().join(shipper)).expect("a folder"));
     assert_eq!(there.map(|entry| entry.expect("an entry").path()).collect::<BTreeSet<_>>(), files);
 }
 
@@ -96,9 +101,25 @@ fn no_field_of_an_output_is_left_out_here() {
     assert_eq!(reduced(found), reduced(expected));
 }
 
-fn made(shipper: &str, output: &Value) -> Option<Parts> {
+fn rendered(shipper: &str, output: &Value) -> Result<Parts, Error> {
     let spec: LogSidecarSpec = serde_json::from_value(spec(shipper, output)).expect("a spec");
-    parts(Shipper::of(&spec).expect("a shipper"), &spec, &Images::default()).ok()
+    parts(Shipper::of(&spec).expect("a shipper"), &spec, &Images::default())
+}
+
+fn made(shipper: &str, output: &Value) -> Option<Parts> {
+    rendered(shipper, output).ok()
+}
+
+#[test]
+fn what_the_table_says_a_shipper_lacks_is_what_it_does_not_render() {
+    for name in ShipperName::ALL.iter().filter(|name| name.features().has_config) {
+        for kind in OutputKind::ALL {
+            let output = outputs().into_iter().find(|output| output.get(kind.field()).is_some());
+            let output = output.unwrap_or_else(|| panic!("tests/pairs/outputs.yaml has no {}", kind.field()));
+            let lacks = matches!(rendered(name.field(), &output), Err(Error::Output(_)));
+            assert_eq!(lacks, !name.supports(*kind), "{} {}", name.field(), kind.field());
+        }
+    }
 }
 
 /// Another value for a field.
@@ -128,7 +149,7 @@ fn every_field_of_an_output_alone_changes_what_is_made_of_it() {
     for output in outputs() {
         let mut all = Vec::new();
         values(&output, "", &mut all);
-        for shipper in SHIPPERS {
+        for shipper in shippers() {
             let Some(before) = made(shipper, &output) else { continue };
             for path in &all {
                 let mut changed = output.clone();

@@ -8,20 +8,15 @@ use crate::{
     shipper::{
         Error, Url,
         engine::{STATE, secret_variable, tls_file},
-        is_encrypted,
     },
 };
 
 /// One output, for the lines of all sources.
 pub(super) fn output(output: &Output) -> Result<Value, Error> {
-    let mut all = Map::from_iter([
-        ("name".to_owned(), plugin(output.destination()).into()),
-        ("alias".to_owned(), output.name.as_str().into()),
-        ("match".to_owned(), "logs.*".into()),
-        ("retry_limit".to_owned(), "no_limits".into()),
-    ]);
-    let fields = match output.destination() {
-        Destination::Stdout => json!({"format": "json_lines", "json_date_key": "time", "json_date_format": "iso8601"}),
+    let (plugin, fields) = match output.destination() {
+        Destination::Stdout(_) => {
+            ("stdout", json!({"format": "json_lines", "json_date_key": "time", "json_date_format": "iso8601"}))
+        }
         Destination::Loki(loki) => {
             let url = Url::of(&loki.url);
             let fixed = loki.labels.iter().map(|(label, value)| format!("{label}={value}"));
@@ -35,24 +30,27 @@ pub(super) fn output(output: &Output) -> Result<Value, Error> {
             if let Some(tenant) = &loki.tenant_id {
                 fields["tenant_id"] = text(tenant).into();
             }
-            fields
+            ("loki", fields)
         }
         Destination::Otlp(otlp) => {
             let url = Url::of(&otlp.url);
-            json!({
+            let fields = json!({
                 "host": url.host, "port": url.port, "logs_uri": format!("{}/v1/logs", url.path),
                 "logs_body_key": "$log", "logs_body_key_attributes": true, "compress": "gzip",
-            })
+            });
+            ("opentelemetry", fields)
         }
         Destination::Http(http) => {
             let url = Url::of(&http.url);
             let path = if url.path.starts_with('/') { url.path.to_owned() } else { format!("/{}", url.path) };
-            json!({
+            let fields = json!({
                 "host": url.host, "port": url.port, "uri": path, "format": "json_lines",
                 "json_date_key": "time", "json_date_format": "iso8601", "compress": "gzip",
-            })
+            });
+            ("http", fields)
         }
-        Destination::Elasticsearch(search) | Destination::OpenSearch(search) => index(search),
+        Destination::Elasticsearch(search) => ("es", index(search)),
+        Destination::OpenSearch(search) => ("opensearch", index(search)),
         Destination::S3(s3) => {
             let prefix = s3.prefix.as_ref().map(|prefix| format!("/{prefix}")).unwrap_or_default();
             let mut fields = json!({
@@ -65,8 +63,8 @@ pub(super) fn output(output: &Output) -> Result<Value, Error> {
                 fields["endpoint"] = endpoint.as_str().into();
             }
             // The plugin takes no more.
-            all.insert("retry_limit".to_owned(), 5.into());
-            fields
+            fields["retry_limit"] = 5.into();
+            ("s3", fields)
         }
         Destination::Forward(forward) => {
             let mut fields = json!({
@@ -78,31 +76,22 @@ pub(super) fn output(output: &Output) -> Result<Value, Error> {
                 fields["shared_key"] = variable(output, "SHARED_KEY").into();
                 fields["self_hostname"] = "${POD_NAME}".into();
             }
-            fields
+            ("forward", fields)
         }
-        Destination::Kafka(kafka) => kafka_fields(kafka, &variable(output, "PASSWORD")),
+        Destination::Kafka(kafka) => ("kafka", kafka_fields(kafka, &variable(output, "PASSWORD"))),
     };
+    let mut all = Map::from_iter([
+        ("name".to_owned(), plugin.into()),
+        ("alias".to_owned(), output.name.as_str().into()),
+        ("match".to_owned(), "logs.*".into()),
+        ("retry_limit".to_owned(), "no_limits".into()),
+    ]);
     all.extend(fields.as_object().cloned().unwrap_or_default());
     all.extend(credentials(output)?);
-    if !matches!(output.destination(), Destination::Kafka(_)) && is_encrypted(output.destination()) {
+    if !matches!(output.destination(), Destination::Kafka(_)) && output.destination().is_encrypted() {
         all.extend(encryption(output.destination().tls()));
     }
     Ok(Value::Object(all))
-}
-
-/// The name of the plugin.
-const fn plugin(destination: Destination<'_>) -> &'static str {
-    match destination {
-        Destination::Stdout => "stdout",
-        Destination::Loki(_) => "loki",
-        Destination::Otlp(_) => "opentelemetry",
-        Destination::Http(_) => "http",
-        Destination::Elasticsearch(_) => "es",
-        Destination::OpenSearch(_) => "opensearch",
-        Destination::S3(_) => "s3",
-        Destination::Forward(_) => "forward",
-        Destination::Kafka(_) => "kafka",
-    }
 }
 
 /// What the environment holds of an output.

@@ -4,10 +4,7 @@ use super::{
     Error, Pipeline, Url, destination, engine, search,
     text::{Section, env, json, plain, quote, refused, size},
 };
-use crate::{
-    api::{Auth, Destination, Header, Output, SecretKey, Tls},
-    shipper::FLUENTD_CANNOT,
-};
+use crate::api::{Auth, Destination, Header, Output, OutputKind, SecretKey, ShipperName, Tls};
 
 /// One output in the making.
 #[derive(Clone, Copy)]
@@ -20,8 +17,8 @@ pub(super) struct Target<'a> {
 pub(super) fn label(pipeline: &Pipeline<'_>, output: &Output) -> Result<Section, Error> {
     let target = Target { output, pipeline };
     let section = match output.destination() {
-        Destination::Stdout => target.matching("stdout").section(Section::new("format", "").set("@type", "json")),
-        Destination::Loki(_) | Destination::Otlp(_) => return Err(Error::cannot(output, FLUENTD_CANNOT)),
+        Destination::Stdout(_) => target.matching("stdout").section(Section::new("format", "").set("@type", "json")),
+        Destination::Loki(_) | Destination::Otlp(_) => return Err(Error::unsupported(output, ShipperName::Fluentd)),
         Destination::Http(http) => destination::http(target, http)?,
         Destination::Elasticsearch(search) => search::elasticsearch(target, search)?,
         Destination::OpenSearch(search) => search::open_search(target, search)?,
@@ -61,7 +58,7 @@ impl Target<'_> {
     ///
     /// At its end Fluentd sends what is in it, and waits for the answers: no longer than 20 s, as the pod has 30 s by default.
     pub fn buffer(self, keys: &str, chunk: u64, interval: &str) -> Section {
-        let buffered = self.pipeline.outputs.iter().filter(|output| output.destination() != Destination::Stdout).count();
+        let buffered = self.pipeline.outputs.iter().filter(|output| output.destination().kind() != OutputKind::Stdout).count();
         let share = self.pipeline.buffer / u64::try_from(buffered).unwrap_or(1).max(1);
         Section::new("buffer", keys)
             .set("@type", "file")

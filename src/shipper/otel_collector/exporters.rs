@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::{STORAGE, text, variable};
 use crate::{
-    api::{Auth, Compression, Destination, Output, Search, Tls},
-    shipper::{COLLECTOR_CANNOT, Error, engine::secret_variable, engine::tls_file},
+    api::{Auth, Compression, Destination, Output, Search, ShipperName, Tls},
+    shipper::{Error, engine::secret_variable, engine::tls_file},
 };
 
 /// An exporter, and the extension that it needs.
@@ -26,8 +26,8 @@ pub(super) fn exporter(output: &Output, share: u64) -> Result<Exporter, Error> {
     let destination = output.destination();
     let secret = |what: &str| variable(&secret_variable(&output.name, what));
     let (kind, mut config) = match destination {
-        Destination::Stdout | Destination::Http(_) | Destination::Forward(_) => {
-            return Err(Error::cannot(output, COLLECTOR_CANNOT));
+        Destination::Stdout(_) | Destination::Http(_) | Destination::Forward(_) => {
+            return Err(Error::unsupported(output, ShipperName::OtelCollector));
         }
         Destination::Loki(loki) => ("otlphttp", json!({"endpoint": format!("{}/otlp", text(loki.url.trim_end_matches('/')))})),
         Destination::Otlp(otlp) => ("otlphttp", json!({"endpoint": text(otlp.url.trim_end_matches('/'))})),

@@ -91,7 +91,10 @@ fn each_output_is_rendered_or_refused() {
         (json!({"http": {"url": "http://h"}}), "http"),
         (json!({"forward": {"host": "h"}}), "forward"),
     ] {
-        assert_eq!(output(refused), Err(format!("outputs[o].{field}: {}", crate::shipper::COLLECTOR_CANNOT)));
+        assert_eq!(
+            output(refused),
+            Err(format!("outputs[o].{field}: {}", crate::api::ShipperName::OtelCollector.features().lacks_because))
+        );
     }
     let bearer = json!({"bearer": secret});
     let table = [
