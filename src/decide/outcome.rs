@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{LEDGER_ANNOTATION, OPT_OUT_LABEL, Reason},
-    plan::{ClaimResult, Effect, Plan, Refusal, Warning},
+    plan::{ClaimResult, Effect, Plan, Refusal, Warning, claim::Lifecycle},
     preflight::{Change, Pods},
     status::TargetOutcome,
     workload::{key::Key, ledger::Ledger, snapshot::Workload},
@@ -106,7 +106,10 @@ pub(super) fn refuse_unreadable(observation: &Observation<'_>, error: &str) -> D
     let message = format!("{error}: correct it, or remove it and what was put in");
     let claims = observation.claims();
     let report = |sidecar: &ValidatedLogSidecar| {
-        let is_claimed = claims.iter().any(|claim| claim.uid == Some(sidecar.uid.as_str()));
+        // One that is being deleted waits for every ledger that names it.
+        let is_named = || observation.workload.ledger.as_ref().is_some_and(|ledger| ledger.mentions(&sidecar.uid));
+        let is_claimed = claims.iter().any(|claim| claim.uid == Some(sidecar.uid.as_str()))
+            || (sidecar.lifecycle == Lifecycle::Deleting && is_named());
         let outcome = TargetOutcome { reason: Reason::LedgerUnreadable, message: message.clone(), injected: false };
         Report { uid: sidecar.uid.clone(), outcome: is_claimed.then_some(outcome) }
     };

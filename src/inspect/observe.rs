@@ -191,13 +191,8 @@ impl Inspected<'_> {
 
     /// Whether a `LogSidecar` concerns the workload.
     pub fn concerns(&self, sidecar: &ValidatedLogSidecar) -> bool {
-        let is_its = |result: &&ClaimResult| result.uid.as_deref() == Some(sidecar.uid.as_str());
-        let is_named = |ledger: &crate::workload::ledger::StoredLedger| ledger.mentions(&sidecar.uid);
-        // Of a ledger that cannot be read, whoever is named in it may have something in the workload.
-        let is_unreadable = self.observation.unreadable.is_some();
-        self.results().iter().any(|result| is_its(&result))
+        self.results().iter().any(|result| result.uid.as_deref() == Some(sidecar.uid.as_str()))
             || self.outcome(sidecar).is_some()
-            || (is_unreadable && self.observation.workload.ledger.as_ref().is_some_and(is_named))
     }
 }
 
