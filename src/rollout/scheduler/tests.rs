@@ -218,6 +218,23 @@ fn an_old_flight_says_nothing_about_a_new_revision() {
     assert_eq!(scheduler.halt(&0), None);
 }
 
+#[test]
+fn limit_that_rises_wakes_a_workload_that_waits() {
+    let mut scheduler = scheduler(Stage::Rolling, 1);
+    assert_eq!((put(&mut scheduler, 4), put(&mut scheduler, 5).is_err()), (Ok(()), true));
+    assert_eq!(scheduler.wake(), [] as [u8; 0]);
+    scheduler.set_limit(&0, 2);
+    assert_eq!(scheduler.wake(), [5]);
+    assert_eq!(put(&mut scheduler, 5), Ok(()));
+}
+
+/// Whether the index of workloads names just those that take part.
+fn is_indexed(scheduler: &Test) -> bool {
+    let named = scheduler.by_workload.iter().flat_map(|(workload, sidecars)| sidecars.iter().map(move |sidecar| (*sidecar, *workload)));
+    let members = scheduler.rollouts.iter().flat_map(|(sidecar, rollout)| rollout.members().into_iter().map(|member| (*sidecar, member)));
+    named.collect::<BTreeSet<_>>() == members.collect::<BTreeSet<_>>()
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8),
@@ -275,6 +292,7 @@ proptest! {
                 }
             }
             prop_assert!(scheduler.progress(&0).expect("a rollout").in_flight <= limit);
+            prop_assert!(is_indexed(&scheduler), "{scheduler:?}");
         }
     }
 
