@@ -205,7 +205,7 @@ impl Planner<'_> {
             rolls: *answer != observation.template && workload.key.id.kind != Kind::CronJob,
             cost: cost(&change_of(workload, &observation.template, answer)),
             template: answer.clone(),
-            patch: serde_json::to_value(&write.patch).unwrap_or_default(),
+            patch: serde_json::to_value(&write.patch).expect("a patch is JSON"),
             ..unchanged(listed, inspected, refused)
         }
     }

@@ -15,6 +15,9 @@ use crate::{
 };
 
 /// The guarded patch that carries out a plan on a workload with this template.
+///
+/// # Panics
+/// Never: the pointer of a kind is checked when the kind is read.
 #[must_use]
 pub fn operations(workload: &Workload, template: &Value, plan: &Plan) -> Vec<PatchOperation> {
     // The version first: the API server answers 409 to a patch that was planned on another one, whatever follows.
@@ -34,7 +37,7 @@ pub fn operations(workload: &Workload, template: &Value, plan: &Plan) -> Vec<Pat
         (Some(_), None) => operations.push(PatchOperation::Remove(RemoveOperation { path })),
         (None, None) => {}
     }
-    let at = pointer(workload.key.id.kind.template().split('/').skip(1));
+    let at = PointerBuf::parse(workload.key.id.kind.template()).expect("a kind is read only with a valid pointer");
     operations.extend(difference(&at, template, &plan.template));
     operations
 }

@@ -6,6 +6,7 @@ mod called;
 
 use std::str::FromStr;
 
+use json_patch::jsonptr::Pointer;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
@@ -67,7 +68,7 @@ impl FromStr for Custom {
             _ => return Err(error()),
         };
         let is_a_name = |part: &&str| !part.is_empty() && !part.contains(char::is_whitespace);
-        if !parts.iter().all(is_a_name) || !template.starts_with('/') || template.ends_with('/') || !group.contains('.') {
+        if !parts.iter().all(is_a_name) || !is_pointer(template) || !group.contains('.') {
             return Err(error());
         }
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -79,6 +80,11 @@ impl FromStr for Custom {
             template: template.to_owned(),
         })
     }
+}
+
+/// Whether a text is a JSON pointer (RFC 6901) to something below the root.
+fn is_pointer(text: &str) -> bool {
+    text.starts_with('/') && !text.ends_with('/') && Pointer::parse(text).is_ok()
 }
 
 impl Kind {
@@ -250,7 +256,7 @@ mod tests {
         assert_eq!(rollouts, expected("argoproj.io/v1alpha1", "rollouts"));
         let chefs = read("example.com/v1/Chef/cooks=/spec/template").expect("a kind");
         assert_eq!(chefs, expected("example.com/v1", "cooks"));
-        for bad in ["", "Rollout", "v1/Pod=/spec", "a.b/v1/X=spec", "a.b/v1/X=/spec/", "a.b//X=/spec", "a.b/v1/X/y/z=/s"] {
+        for bad in ["", "Rollout", "v1/Pod=/spec", "a.b/v1/X=spec", "a.b/v1/X=/spec/", "a.b//X=/spec", "a.b/v1/X/y/z=/s", "a.b/v1/X=/spec/~2"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -53,11 +53,13 @@ impl Packed {
     }
 
     /// Returns the value as it was.
+    ///
+    /// # Panics
+    /// Never: only `new` makes one.
     #[must_use]
     pub fn value(&self) -> Value {
-        // It was packed here.
-        let text = decompress_size_prepended_with_dict(&self.0, &COMMON).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        let text = decompress_size_prepended_with_dict(&self.0, &COMMON).expect("`new` has compressed it");
+        serde_json::from_slice(&text).expect("`new` has written it as JSON")
     }
 }
 
