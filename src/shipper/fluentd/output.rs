@@ -1,5 +1,7 @@
 //! Where lines go: a label for each output.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
+
 use super::{
     Error, Pipeline, Url, destination, engine, search,
     text::{Section, env, json, plain, quote, refused, size},
@@ -101,7 +103,7 @@ impl Target<'_> {
         let authorization = match auth {
             Some(Auth { basic: Some(basic), .. }) => {
                 // In base64 the name of the user is safe within a program.
-                let user = base64(format!("{}:", basic.username).as_bytes());
+                let user = BASE64_STANDARD.encode(format!("{}:", basic.username));
                 Some(format!("#{{('Basic ' + ['{user}'.unpack1('m') + ENV['{}']].pack('m0')).to_json}}", variable("PASSWORD")))
             }
             Some(Auth { bearer: Some(_), .. }) => Some(format!("#{{('Bearer ' + ENV['{}']).to_json}}", variable("TOKEN"))),
@@ -127,18 +129,4 @@ impl Certificates {
         let of = |secret: fn(&Tls) -> &Option<SecretKey>| tls.and_then(|tls| secret(tls).as_ref()).map(file);
         Self { ca: of(|tls| &tls.ca), certificate: of(|tls| &tls.certificate), key: of(|tls| &tls.private_key) }
     }
-}
-
-/// As in RFC 4648.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    bytes
-        .chunks(3)
-        .flat_map(|chunk| {
-            let at = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-            let bits = at(0) << 16 | at(1) << 8 | at(2);
-            let digit = move |index: usize| DIGITS[(bits >> (18 - 6 * index) & 63) as usize] as char;
-            (0..4).map(move |index| if index > chunk.len() { '=' } else { digit(index) })
-        })
-        .collect()
 }

@@ -3,149 +3,71 @@
 //! The receiver itself puts lines together, by an expression for the first one: what it has not passed on it has not ticked off, so a
 //! SIGKILL loses nothing. (The operator `recombine`, which would take an expression for the others, holds in memory what is ticked
 //! off already: up to 16 of 4,000 lines were lost by it, measured.) But what is known of stack traces is which lines do *not* begin
-//! an entry, and RE2 does not look ahead: so the complement is worked out here, character by character.
-
-use std::collections::BTreeSet;
+//! an entry, and RE2 does not look ahead. So each constant is the complement, character by character; the property test below
+//! compares it with the rule as it reads with look-ahead.
 
 use crate::api::Language;
 
-/// Which lines belong to the one before: those that are empty or indented, and
-struct Continuation {
-    /// those that begin with one of these;
-    beginnings: &'static [&'static str],
-    /// those whose first word says so.
-    word: Option<Word>,
-}
+/// Any line but an empty or indented one, `Caused by: ` and `Suppressed: `.
+const JAVA: &str = concat!(
+    r"^(?:[^\t\n\r CS]|C[^a]|Ca[^u]|Cau[^s]|Caus[^e]|Cause[^d]|Caused[^ ]|Caused [^b]|Caused b[^y]|Caused by[^:]",
+    r"|Caused by:[^ ]|S[^u]|Su[^p]|Sup[^p]|Supp[^r]|Suppr[^e]|Suppre[^s]|Suppres[^s]|Suppress[^e]|Suppresse[^d]",
+    r"|Suppressed[^:]|Suppressed:[^ ])",
+);
 
-/// Words that begin with a letter or `_`, go on with letters, digits, `_` and
-struct Word {
-    /// these,
-    others: &'static str,
-    /// and belong to the line before if one of these follows,
-    closing: &'static str,
-    /// or both of these do,
-    pair: Option<[char; 2]>,
-    /// but for words with one of [`Word::closing`] like this.
-    unless: Option<&'static str>,
-}
+/// Any line but an empty or indented one, the headers of a traceback, and the name of an exception before a colon or alone.
+/// `myapp.worker: …` and `ERROR:root:…` begin an entry, as these are no exceptions.
+const PYTHON: &str = concat!(
+    r"^(?:[^\t\n\r A-Z_a-z]|[A-CE-SU-Z_a-z][\w.]*[^\w\n\r.:]|D(?:[.\dA-Z_a-tv-z][\w.]*)?[^\w\n\r.:]",
+    r"|Du(?:[.\dA-Z_a-qs-z][\w.]*)?[^\w\n\r.:]|Dur(?:[.\dA-Z_a-hj-z][\w.]*)?[^\w\n\r.:]",
+    r"|Duri(?:[.\dA-Z_a-mo-z][\w.]*)?[^\w\n\r.:]|Durin(?:[.\dA-Z_a-fh-z][\w.]*)?[^\w\n\r.:]",
+    r"|During(?:[.\dA-Z_a-z][\w.]*[^\w\n\r.:]|[^\w\n\r .:])|During [^h]|During h[^a]|During ha[^n]",
+    r"|During han[^d]|During hand[^l]|During handl[^i]|During handli[^n]|During handlin[^g]|During handling[^ ]",
+    r"|T(?:[.\dA-Z_a-gi-qs-z][\w.]*)?[^\w\n\r.:]|Th(?:[.\dA-Z_a-df-z][\w.]*)?[^\w\n\r.:]",
+    r"|The(?:[.\dA-Z_a-z][\w.]*[^\w\n\r.:]|[^\w\n\r .:])|The [^a]|The a[^b]|The ab[^o]|The abo[^v]|The abov[^e]",
+    r"|The above[^ ]|The above [^e]|The above e[^x]|The above ex[^c]|The above exc[^e]|The above exce[^p]",
+    r"|The above excep[^t]|The above except[^i]|The above excepti[^o]|The above exceptio[^n]",
+    r"|The above exception[^ ]|Tr(?:[.\dA-Z_b-z][\w.]*)?[^\w\n\r.:]|Tra(?:[.\dA-Z_abd-z][\w.]*)?[^\w\n\r.:]",
+    r"|Trac(?:[.\dA-Z_a-df-z][\w.]*)?[^\w\n\r.:]|Trace(?:[.\dA-Z_ac-z][\w.]*)?[^\w\n\r.:]",
+    r"|Traceb(?:[.\dA-Z_b-z][\w.]*)?[^\w\n\r.:]|Traceba(?:[.\dA-Z_abd-z][\w.]*)?[^\w\n\r.:]",
+    r"|Tracebac(?:[.\dA-Z_a-jl-z][\w.]*)?[^\w\n\r.:]|Traceback(?:[.\dA-Z_a-z][\w.]*[^\w\n\r.:]|[^\w\n\r .:])",
+    r"|Traceback [^(]|(?:\w+\.)*(?:[a-z\d_]\w*|[A-Z\d_]+)[\n\r:])",
+);
 
-const JAVA: Continuation = Continuation { beginnings: &["Caused by: ", "Suppressed: "], word: None };
+/// Any line but an empty or indented one, the headers of a goroutine, and a call such as `main.each[...](…)`.
+const GO: &str = concat!(
+    r"^(?:[^\t\n\r A-Z\[_a-z]|[A-Z_abdfh-z][\w%\-./@~]*(?:[^\w%(\-./@\[~]|\[[^.])|\[[^s]|\[s[^i]|\[si[^g]|\[sig[^n]",
+    r"|\[sign[^a]|\[signa[^l]|\[signal[^ ]|c(?:[%\-./\d@A-Z_a-qs-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|cr(?:[%\-./\d@A-Z_a-df-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|cre(?:[%\-./\d@A-Z_b-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|crea(?:[%\-./\d@A-Z_a-su-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|creat(?:[%\-./\d@A-Z_a-df-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|create(?:[%\-./\d@A-Z_a-ce-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|created(?:[%\-./\d@A-Z_a-z~][\w%\-./@~]*(?:[^\w%(\-./@\[~]|\[[^.])|(?:[^\w %(\-./@\[~]|\[[^.]))",
+    r"|created [^b]|created b[^y]|created by[^ ]",
+    r"|e(?:[%\-./\d@A-Z_a-wyz~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|ex(?:[%\-./\d@A-Z_a-hj-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|exi(?:[%\-./\d@A-Z_a-su-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|exit(?:[%\-./\d@A-Z_a-z~][\w%\-./@~]*(?:[^\w%(\-./@\[~]|\[[^.])|(?:[^\w %(\-./@\[~]|\[[^.]))|exit [^s]",
+    r"|exit s[^t]|exit st[^a]|exit sta[^t]|exit stat[^u]|exit statu[^s]|exit status[^ ]",
+    r"|g(?:[%\-./\d@A-Z_a-np-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|go(?:[%\-./\d@A-Z_a-qs-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|gor(?:[%\-./\d@A-Z_a-np-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|goro(?:[%\-./\d@A-Z_a-tv-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|gorou(?:[%\-./\d@A-Z_a-su-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|gorout(?:[%\-./\d@A-Z_a-hj-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|gorouti(?:[%\-./\d@A-Z_a-mo-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|goroutin(?:[%\-./\d@A-Z_a-df-z~][\w%\-./@~]*)?(?:[^\w%(\-./@\[~]|\[[^.])",
+    r"|goroutine(?:[%\-./\d@A-Z_a-z~][\w%\-./@~]*(?:[^\w%(\-./@\[~]|\[[^.])|(?:[^\w %(\-./@\[~]|\[[^.])))",
+);
 
-/// The name of an exception, or what looks like one (`ValueError`, `requests.exceptions.Timeout`), before a colon or alone.
-const PYTHON: Continuation = Continuation {
-    beginnings: &["Traceback (", "During handling ", "The above exception "],
-    word: Some(Word {
-        others: ".",
-        closing: ":\r\n",
-        pair: None,
-        // `myapp.worker: …`, `ERROR:root:…`
-        unless: Some(r"(?:\w+\.)*(?:[a-z\d_]\w*|[A-Z\d_]+)"),
-    }),
-};
-
-/// A call: `net/http.(*conn).serve(0xc0…)`, `main.each[...](…)`.
-const GO: Continuation = Continuation {
-    beginnings: &["goroutine ", "created by ", "exit status ", "[signal "],
-    word: Some(Word { others: "./@~%-", closing: "(", pair: Some(['[', '.']), unless: None }),
-};
-
-/// `line_start_pattern`, for lines with their line feeds.
-pub(super) fn line_start(language: Language) -> String {
-    let rule = match language {
+/// Returns the `line_start_pattern` of a language, for lines with their line feeds.
+pub(super) const fn line_start(language: Language) -> &'static str {
+    match language {
         Language::Java => JAVA,
         Language::Python => PYTHON,
         Language::Go => GO,
-    };
-    let mut starts: Vec<String> = unlike(rule.beginnings).map(|(path, next)| rule.departs(path, &next)).collect();
-    if let Some(Word { unless: Some(unless), closing, .. }) = &rule.word {
-        starts.push(format!("{unless}[{}]", set(closing.chars())));
     }
-    format!("^(?:{})", starts.join("|"))
-}
-
-/// What a line that belongs to the one before may begin with in any case.
-const BLANK: &str = " \t\r\n";
-
-impl Continuation {
-    /// A line that begins like one of the beginnings up to here, and then goes on with none of those characters.
-    fn departs(&self, path: &str, next: &str) -> String {
-        let before = regex::escape(path);
-        let blank = if path.is_empty() { BLANK } else { "" };
-        let Some(word) = self.word.as_ref().filter(|word| path.chars().all(|c| word.has(c))) else {
-            return format!("{before}[^{}]", set(next.chars().chain(blank.chars())));
-        };
-        let first = if path.is_empty() { letters().collect::<String>() } else { word.all().collect() };
-        let inside = format!("[{}]{}*", set(first.chars().filter(|c| !next.contains(*c))), word.class());
-        if path.is_empty() {
-            return format!("[^{}]|{inside}{}", set(letters().chain(blank.chars()).chain(next.chars())), word.follow(""));
-        }
-        if next.chars().all(|c| word.has(c)) {
-            return format!("{before}(?:{inside})?{}", word.follow(""));
-        }
-        format!("{before}(?:{inside}{}|{})", word.follow(""), word.follow(next))
-    }
-}
-
-impl Word {
-    fn all(&self) -> impl Iterator<Item = char> {
-        letters().chain('0'..='9').chain(self.others.chars())
-    }
-
-    fn has(&self, c: char) -> bool {
-        self.all().any(|other| other == c)
-    }
-
-    fn class(&self) -> String {
-        format!(r"[\w{}]", set(self.others.chars()))
-    }
-
-    /// What follows a word that does not belong to the line before, but for these.
-    fn follow(&self, next: &str) -> String {
-        let pair = self.pair.iter().map(|[first, _]| *first);
-        let single = format!(r"[^\w{}]", set(self.others.chars().chain(self.closing.chars()).chain(pair).chain(next.chars())));
-        match self.pair {
-            Some(pair) => format!("(?:{single}|{}[^{}])", regex::escape(&pair[0].to_string()), set([pair[1]].into_iter())),
-            None => single,
-        }
-    }
-}
-
-/// Everywhere that a text can depart from all of these: what it has in common with some of them, and how those go on.
-fn unlike<'a>(all: &[&'a str]) -> impl Iterator<Item = (&'a str, String)> {
-    let paths: BTreeSet<&'a str> = all.iter().flat_map(|text| text.char_indices().map(|(at, _)| &text[..at])).collect();
-    // What begins with one of them is no departure.
-    let paths = paths.into_iter().filter(|path| !all.contains(path)).collect::<Vec<_>>();
-    let all = all.to_vec();
-    paths.into_iter().map(move |path| {
-        let next = all.iter().filter_map(|text| text.strip_prefix(path)?.chars().next());
-        (path, next.collect::<BTreeSet<char>>().into_iter().collect())
-    })
-}
-
-fn letters() -> impl Iterator<Item = char> {
-    ('A'..='Z').chain('a'..='z').chain(['_'])
-}
-
-/// The inner of a class.
-fn set(all: impl Iterator<Item = char>) -> String {
-    let all: Vec<char> = all.collect::<BTreeSet<char>>().into_iter().collect();
-    let follows =
-        |a: &char, b: &char| a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric() && u32::from(*a) + 1 == u32::from(*b);
-    let runs = all.chunk_by(follows).map(|run| match run {
-        ['0', .., '9'] => r"\d".to_owned(),
-        [first, _, .., last] => format!("{first}-{last}"),
-        few => few
-            .iter()
-            .map(|c| match c {
-                '\t' => r"\t".to_owned(),
-                '\r' => r"\r".to_owned(),
-                '\n' => r"\n".to_owned(),
-                c if c.is_ascii_alphanumeric() || " _./:@~%(".contains(*c) => c.to_string(),
-                c => format!("\\{c}"),
-            })
-            .collect(),
-    });
-    runs.collect()
 }
 
 #[cfg(test)]

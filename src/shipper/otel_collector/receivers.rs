@@ -59,7 +59,7 @@ pub(super) fn receiver(source: &Source<'_>, max_line: u64, labels: &Map<String, 
                 groups(Dialect::Re2, &format!("logs[{}].multiline.firstLine", source.name), first)?;
                 text(first)
             }
-            (Some(language), None) => text(&line_start(language)),
+            (Some(language), None) => text(line_start(language)),
             // The schema refuses it; every line on its own is what it means.
             (None, None) => "^".to_owned(),
         };
