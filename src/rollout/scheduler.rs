@@ -221,12 +221,11 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
         }
     }
 
-    /// Removes a workload that is gone from all rollouts.
+    /// Removes a workload that is gone from all rollouts. A halt at it stays: one of the same name may come.
     pub fn remove_workload(&mut self, workload: &W) {
         for sidecar in self.rollouts_of(workload) {
             self.change(&sidecar, workload, |rollout| rollout.remove_workload(workload));
         }
-        self.by_workload.remove(workload);
     }
 
     /// A workload that was woken has been reconciled: if it did not take its turn, that goes to the next one.

@@ -230,8 +230,10 @@ fn limit_that_rises_wakes_a_workload_that_waits() {
 
 /// Whether the index of workloads names just those that take part.
 fn is_indexed(scheduler: &Test) -> bool {
-    let named = scheduler.by_workload.iter().flat_map(|(workload, sidecars)| sidecars.iter().map(move |sidecar| (*sidecar, *workload)));
-    let members = scheduler.rollouts.iter().flat_map(|(sidecar, rollout)| rollout.members().into_iter().map(|member| (*sidecar, member)));
+    let named =
+        scheduler.by_workload.iter().flat_map(|(workload, sidecars)| sidecars.iter().map(move |sidecar| (*sidecar, *workload)));
+    let members =
+        scheduler.rollouts.iter().flat_map(|(sidecar, rollout)| rollout.members().into_iter().map(|member| (*sidecar, member)));
     named.collect::<BTreeSet<_>>() == members.collect::<BTreeSet<_>>()
 }
 
