@@ -66,6 +66,12 @@ impl ValidatedLogSidecar {
     /// Reads an object strictly. `None` for an object without name, namespace, uid or version, which no API server sends.
     #[must_use]
     pub fn observe(object: &DynamicObject, images: &Images) -> Option<Self> {
+        Self::observe_after(object, images, None)
+    }
+
+    /// The same, given the version that was observed before: a spec that has not changed is not resolved again.
+    #[must_use]
+    pub fn observe_after(object: &DynamicObject, images: &Images, before: Option<&Self>) -> Option<Self> {
         let metadata = &object.metadata;
         let finalizers = object.finalizers().to_vec();
         let lifecycle = match (&metadata.deletion_timestamp, finalizers.iter().any(|name| name == FINALIZER)) {
@@ -75,8 +81,14 @@ impl ValidatedLogSidecar {
         };
         let part = |field: &str| object.data.get(field).cloned().unwrap_or(Value::Null);
         let name = metadata.name.clone()?;
-        let spec: Result<LogSidecarSpec, String> = serde_json::from_value(part("spec")).map_err(|error| error.to_string());
-        let settings = RolloutSettings::of(spec.as_ref().ok().and_then(|spec| spec.rollout.as_ref()));
+        let identity = (metadata.uid.as_deref(), metadata.generation);
+        let same = before.filter(|before| identity == (Some(&before.uid), Some(before.generation)));
+        let resolve = || {
+            let spec: LogSidecarSpec = serde_json::from_value(part("spec")).map_err(|error| error.to_string())?;
+            Ok(Arc::new(ResolvedSpec::new(&name, spec, images)))
+        };
+        let spec: Result<Arc<ResolvedSpec>, String> = same.map_or_else(resolve, |same| same.spec.clone());
+        let settings = RolloutSettings::of(spec.as_ref().ok().and_then(|spec| spec.spec().rollout.as_ref()));
         Some(Self {
             uid: metadata.uid.clone()?,
             version: metadata.resource_version.clone()?,
@@ -85,7 +97,7 @@ impl ValidatedLogSidecar {
             lifecycle,
             deletion: serde_json::from_value(part("spec")["deletionPolicy"].clone()).unwrap_or_default(),
             finalizers,
-            spec: spec.map(|spec| Arc::new(ResolvedSpec::new(&name, spec, images))),
+            spec,
             settings,
             status: serde_json::from_value(part("status")).unwrap_or_default(),
             key: LogSidecarKey { namespace: object.namespace()?, name },

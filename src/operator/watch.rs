@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
 use kube::{
-    Client,
+    Client, ResourceExt,
     api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, utils::Backoff, watcher},
 };
@@ -17,7 +17,7 @@ use super::{metrics::Metrics, readiness::Readiness, scope::Scope, store::Store, 
 use crate::{
     api::LogSidecar,
     cluster::request::{PAGE, objects},
-    decide::log_sidecar::ValidatedLogSidecar,
+    decide::log_sidecar::{LogSidecarKey, ValidatedLogSidecar},
     workload::{kind::Kind, snapshot::Workload},
 };
 
@@ -73,7 +73,7 @@ impl Watcher {
 
     /// Watches the LogSidecars until the task is dropped.
     pub async fn log_sidecars(&self) {
-        let observe = |object: &DynamicObject| ValidatedLogSidecar::observe(object, &self.scope.images);
+        let observe = |object: &DynamicObject| self.observe(object);
         let mut seen = BTreeSet::new();
         let mut events = std::pin::pin!(self.watch(&ApiResource::erase::<LogSidecar>(&())));
         while let Some(event) = events.next().await {
@@ -102,6 +102,13 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Reads a `LogSidecar`. Every status that is written comes back by the watch: its spec is not resolved again.
+    fn observe(&self, object: &DynamicObject) -> Option<ValidatedLogSidecar> {
+        let key = LogSidecarKey { namespace: object.namespace()?, name: object.metadata.name.clone()? };
+        let before = self.store.log_sidecar(&key);
+        ValidatedLogSidecar::observe_after(object, &self.scope.images, before.as_deref())
     }
 
     /// The first list of a kind is complete.
