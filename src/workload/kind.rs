@@ -256,7 +256,16 @@ mod tests {
         assert_eq!(rollouts, expected("argoproj.io/v1alpha1", "rollouts"));
         let chefs = read("example.com/v1/Chef/cooks=/spec/template").expect("a kind");
         assert_eq!(chefs, expected("example.com/v1", "cooks"));
-        for bad in ["", "Rollout", "v1/Pod=/spec", "a.b/v1/X=spec", "a.b/v1/X=/spec/", "a.b//X=/spec", "a.b/v1/X/y/z=/s", "a.b/v1/X=/spec/~2"] {
+        for bad in [
+            "",
+            "Rollout",
+            "v1/Pod=/spec",
+            "a.b/v1/X=spec",
+            "a.b/v1/X=/spec/",
+            "a.b//X=/spec",
+            "a.b/v1/X/y/z=/s",
+            "a.b/v1/X=/spec/~2",
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

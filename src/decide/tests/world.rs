@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    api::FINALIZER,
+    api::{FINALIZER, MANAGER},
     decide::{
         Answers, Decision, Observation, decide,
         decision::{Action, MemoryChange},
@@ -20,7 +20,7 @@ use crate::{
     preflight::NamespaceConstraints,
     rollout::scheduler::RolloutView,
     shipper::Images,
-    workload::{kind::Kind, snapshot::Workload},
+    workload::{key::Key, kind::Kind, snapshot::Workload},
 };
 
 /// One workload and the LogSidecars of its namespace.
@@ -130,6 +130,31 @@ impl World {
         json_patch::patch(&mut self.workload, &patch).expect("a patch that fits");
         let version: u64 = self.workload["metadata"]["resourceVersion"].as_str().expect("text").parse().expect("a number");
         self.workload["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+        self.workload["metadata"]["managedFields"] = json!([self.owned_fields()]);
+    }
+
+    /// The list keys that the API server would record as ours: those of the items in the ledger.
+    fn owned_fields(&self) -> Value {
+        let ledger = self.workload().ledger.and_then(|ledger| ledger.parse().ok());
+        let keys: Vec<Key> =
+            ledger.into_iter().flat_map(|ledger| ledger.sidecars).flat_map(|entry| entry.items.into_keys()).collect();
+        let mut spec = json!({});
+        for key in &keys {
+            let Some(item) = key.get(self.template()) else { continue };
+            let fields = item.as_object().into_iter().flatten().map(|(field, _)| (format!("f:{field}"), json!({})));
+            let mut owned: serde_json::Map<String, Value> = fields.collect();
+            owned.insert(".".to_owned(), json!({}));
+            match key {
+                Key::Mount { container, path } => {
+                    let mount = &mut spec["f:containers"][format!("k:{{\"name\":\"{container}\"}}")]["f:volumeMounts"];
+                    mount[format!("k:{{\"mountPath\":\"{path}\"}}")] = owned.into();
+                }
+                Key::InitContainer(name) | Key::Container(name) | Key::Volume(name) => {
+                    spec[format!("f:{}", key.list_name())][format!("k:{{\"name\":\"{name}\"}}")] = owned.into();
+                }
+            }
+        }
+        json!({"manager": MANAGER, "operation": "Update", "time": "2026-01-05T00:00:00Z", "fieldsV1": {"f:spec": {"f:template": {"f:spec": spec}}}})
     }
 }
 
