@@ -102,10 +102,12 @@ impl Rollouts {
                     scheduler.update_all(key, |in_flight| (in_flight.removing, in_flight.written) = (true, true));
                 }
                 RolloutChange::ExcludeFromCanaries => {
-                    log_sidecars.iter().for_each(|sidecar| scheduler.exclude_canary(&sidecar.key, key));
+                    log_sidecars.iter().for_each(|sidecar| scheduler.exclude_canary(&sidecar.key, sidecar.revision(), key));
                 }
                 RolloutChange::JudgeCanary(sidecar, fitness) => {
-                    scheduler.judge_canary(sidecar, key, fitness, &begin(workload));
+                    if let Some(decided) = log_sidecars.iter().find(|decided| decided.key == *sidecar) {
+                        scheduler.judge_canary(sidecar, decided.revision(), key, fitness, &begin(workload));
+                    }
                 }
             }
         }

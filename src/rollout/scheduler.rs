@@ -200,19 +200,22 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
         }
     }
 
-    /// Excludes a workload from the canaries: it is refused, or no longer a target.
-    pub fn exclude_canary(&mut self, sidecar: &S, workload: &W) {
-        self.change(sidecar, workload, |rollout| rollout.exclude_canary(workload));
+    /// Excludes a workload from the canaries of a revision: it is refused, or no longer a target. What was found out about another
+    /// revision says nothing about the current one.
+    pub fn exclude_canary(&mut self, sidecar: &S, revision: &str, workload: &W) {
+        if self.revision(sidecar) == Some(revision) {
+            self.change(sidecar, workload, |rollout| rollout.exclude_canary(workload));
+        }
     }
 
-    /// Applies what a decision has found about a workload, if that is a canary whose turn is due. `in_flight` is what a change
-    /// that begins now would look like.
-    pub fn judge_canary(&mut self, sidecar: &S, workload: &W, fitness: &CanaryFitness, in_flight: &InFlight) {
-        if !self.is_due_canary(sidecar, workload) {
+    /// Applies what a decision about a revision has found, if the workload is a canary of that revision whose turn is due.
+    /// `in_flight` is what a change that begins now would look like.
+    pub fn judge_canary(&mut self, sidecar: &S, revision: &str, workload: &W, fitness: &CanaryFitness, in_flight: &InFlight) {
+        if self.revision(sidecar) != Some(revision) || !self.is_due_canary(sidecar, workload) {
             return;
         }
         match fitness {
-            CanaryFitness::Unfit => self.exclude_canary(sidecar, workload),
+            CanaryFitness::Unfit => self.exclude_canary(sidecar, revision, workload),
             CanaryFitness::HasRevision(before) => {
                 let in_flight = InFlight { written: true, before: *before, ..in_flight.clone() };
                 self.track_existing(sidecar, workload, &in_flight);

@@ -119,7 +119,7 @@ impl WorkloadReconciler {
             Verdict::Succeeded if !has_sidecar && !one.in_flight.removing => {
                 let mut scheduler = self.rollouts.scheduler();
                 scheduler.abandon(sidecar, key);
-                scheduler.exclude_canary(sidecar, key);
+                scheduler.exclude_canary(sidecar, &one.in_flight.revision, key);
             }
             Verdict::Succeeded => {
                 self.metrics.rolled_out(true, seconds_since(one.in_flight.began));
