@@ -11,7 +11,10 @@ use kube::{
     Api, ResourceExt,
     api::{DynamicObject, Patch, PatchParams, PostParams},
 };
-use logsidecar::workload::{key::Key, kind::Kind, owned::Owned};
+use logsidecar::{
+    api::LEDGER_ANNOTATION,
+    workload::{key::Key, kind::Kind, ledger::Ledger, owned::Owned},
+};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
@@ -260,16 +263,27 @@ fn our_volume(spec: &Value) -> Option<String> {
     names.filter(|name| name.starts_with("logs-")).map(str::to_owned).next()
 }
 
+/// Whether `managedFields` prove everything that the ledger names. Without them, as after they were stripped, and without the ledger
+/// nothing tells our items from those of others, and they stay.
+fn is_proven(owned: &Owned, ledger: Option<&String>, template: &Value) -> bool {
+    let ledger = ledger.and_then(|text| text.parse::<Ledger>().ok());
+    let mut items = ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys());
+    items.all(|key| key.get(template).is_none_or(|item| owned.holds(key, item)))
+}
+
 fn spoil(object: &mut DynamicObject, what: &Spoil) {
     let owned = Owned::read(object.managed_fields(), Kind::Deployment.template());
     let annotations = object.metadata.annotations.get_or_insert_default();
-    let spec = &mut object.data["spec"]["template"]["spec"];
+    let template = &mut object.data["spec"]["template"];
+    if matches!(what, Spoil::Ledger) && !is_proven(&owned, annotations.get(LEDGER_ANNOTATION), template) {
+        return;
+    }
+    let spec = &mut template["spec"];
     let is_ours = |item: &Value| SIDECARS.iter().any(|name| item["name"] == *name);
     let is_our_mount =
         |item: &Value| item["name"].as_str().is_some_and(|name| name.starts_with("logs-")) && item["mountPath"] != "/reused";
     match what {
-        Spoil::Ledger if owned != Owned::default() => drop(annotations.remove("logsidecar.dev/injected")),
-        Spoil::Ledger => {}
+        Spoil::Ledger => drop(annotations.remove(LEDGER_ANNOTATION)),
         Spoil::Image => {
             let keys =
                 |name: &Value| name.as_str().map(|name| [Key::Container(name.to_owned()), Key::InitContainer(name.to_owned())]);
@@ -440,7 +454,7 @@ fn holds(actions: &[Action]) {
     let (with, alone) = (left(&run.with), left(&run.alone));
     assert!(with == alone, "left is {}\nbut alone {}", brief(&with), brief(&alone));
     let annotations = runtime().block_on(run.with.api().get("web")).expect("a Deployment").metadata.annotations;
-    assert!(!annotations.unwrap_or_default().contains_key("logsidecar.dev/injected"));
+    assert!(!annotations.unwrap_or_default().contains_key(LEDGER_ANNOTATION));
 }
 
 #[test]
