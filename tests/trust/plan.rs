@@ -21,7 +21,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
@@ -30,7 +30,7 @@ impl Answer {
         self.workload(kind, name)["template"].to_string()
     }
 
-    fn workload(&self, kind: Kind, name: &str) -> Value {
+    pub fn workload(&self, kind: Kind, name: &str) -> Value {
         let plan = self.json();
         let workloads = plan["workloads"].as_array().cloned().unwrap_or_default();
         let found = workloads.into_iter().find(|workload| workload["kind"] == kind.name() && workload["name"] == name);

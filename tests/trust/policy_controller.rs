@@ -108,6 +108,13 @@ fn a_logsidecar_that_goes_while_the_controller_is_away_takes_with_it_what_its_po
     in_force(&stage, &object(WORKLOAD), 1);
     stage.run("kubectl apply -f web.yaml; kubectl delete logsidecar ship --wait=false");
     assert_ne!(stage.template(), plain);
+    // The commands see in the ledger of a policy what the controller sees.
+    let planned = stage.ask(&["plan", "-o", "json"]);
+    assert_eq!(planned.code, Some(1), "{planned:?}");
+    let web = planned.workload(Kind::Deployment, "web");
+    assert_eq!((&web["reason"], &web["template"]), (&json!("Removed"), &plain), "{planned:?}");
+    let explained = stage.ask(&["explain", "deployment/web", "-o", "json"]);
+    assert_eq!(explained.json()["sidecars"][0]["reason"], "Removed", "{explained:?}");
     controller.start();
     stage.namespace.kubectl(&["wait", "logsidecar/ship", "--for=delete", "--timeout=180s"]);
     assert_eq!(stage.template(), plain);

@@ -266,7 +266,7 @@ fn our_volume(spec: &Value) -> Option<String> {
 /// Whether `managedFields` prove everything that the ledger names. Without them, as after they were stripped, and without the ledger
 /// nothing tells our items from those of others, and they stay.
 fn is_proven(owned: &Owned, ledger: Option<&String>, template: &Value) -> bool {
-    let ledger = ledger.and_then(|text| text.parse::<Ledger>().ok());
+    let ledger = ledger.and_then(|text| Ledger::parse(text).ok());
     let mut items = ledger.iter().flat_map(|ledger| &ledger.sidecars).flat_map(|entry| entry.items.keys());
     items.all(|key| key.get(template).is_none_or(|item| owned.holds(key, item)))
 }
