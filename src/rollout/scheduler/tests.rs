@@ -153,7 +153,7 @@ fn where_it_failed_comes_alone() {
 
 /// What somebody else moves while the program starts takes a place, and is not changed on top of that.
 #[test]
-fn what_is_found_under_way_may_not_be_changed_before_there_is_room() {
+fn what_is_found_in_flight_is_not_changed_before_there_is_room() {
     let mut scheduler = scheduler(Stage::Rolling, 2);
     for workload in [3, 4, 5, 6] {
         scheduler.track_existing(&0, &workload, &InFlight { revision: "unknown".into(), removing: true, ..in_flight() });
@@ -167,7 +167,7 @@ fn what_is_found_under_way_may_not_be_changed_before_there_is_room() {
 
 /// What is left of a LogSidecar that is gone is taken out a few at a time, too.
 #[test]
-fn what_nobody_asks_for_any_more_has_a_budget_as_well() {
+fn removals_for_a_deleted_log_sidecar_have_a_budget_as_well() {
     let mut scheduler = Test::default();
     let taken = (0..10).filter(|workload| take(&mut scheduler, *workload, false)).count();
     assert_eq!(taken, UNKNOWN_LIMIT);
@@ -176,7 +176,7 @@ fn what_nobody_asks_for_any_more_has_a_budget_as_well() {
 }
 
 #[test]
-fn whoever_is_behind_does_not_turn_a_wave_back() {
+fn stale_generation_does_not_turn_a_rollout_back() {
     let mut scheduler = scheduler(Stage::Rolling, 1);
     scheduler.revise(&0, "uid", ("two", 2), || recorded(Stage::Rolling));
     scheduler.revise(&0, "uid", ("one", 1), || recorded(Stage::Rolling));
@@ -195,7 +195,7 @@ fn what_was_known_before_a_restart_is_still_known() {
 }
 
 #[test]
-fn a_workload_takes_a_place_in_every_wave_that_changes_it_or_in_none() {
+fn workload_takes_a_place_in_every_rollout_that_changes_it_or_in_none() {
     let mut scheduler = scheduler(Stage::Rolling, 1);
     scheduler.revise(&1, "uid", ("one", 1), || recorded(Stage::Rolling));
     scheduler.set_limit(&1, 1);
@@ -210,7 +210,7 @@ fn a_workload_takes_a_place_in_every_wave_that_changes_it_or_in_none() {
 }
 
 #[test]
-fn an_old_flight_says_nothing_about_a_new_revision() {
+fn change_for_another_revision_says_nothing_about_the_current_one() {
     let mut scheduler = scheduler(Stage::Rolling, 2);
     assert_eq!(put(&mut scheduler, 4), Ok(()));
     scheduler.revise(&0, "uid", ("two", 2), || recorded(Stage::Rolling));
@@ -279,7 +279,7 @@ proptest! {
     /// Never more than allowed; nothing goes in while halted, or before the canaries; whoever is told to ask again was waiting,
     /// and whoever waits is told when there is room.
     #[test]
-    fn no_more_than_allowed_are_ever_under_way(steps in steps(), limit in 1..4usize) {
+    fn no_more_than_allowed_are_ever_in_flight(steps in steps(), limit in 1..4usize) {
         let mut scheduler = scheduler(Stage::Canary, limit);
         let mut generation = 1;
         for step in steps {
@@ -314,7 +314,7 @@ proptest! {
 
     /// However workloads come and go, all get their turn in the end.
     #[test]
-    fn everybody_gets_his_turn(steps in steps(), limit in 1..4usize) {
+    fn every_workload_gets_its_turn(steps in steps(), limit in 1..4usize) {
         let mut scheduler = scheduler(Stage::Canary, limit);
         let mut done = BTreeSet::new();
         for step in steps {
