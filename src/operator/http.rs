@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use super::{metrics::Exporter, readiness::Readiness};
+use super::{metrics::MetricsEndpoint, readiness::Readiness};
 
 /// The media type of `/metrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -19,7 +19,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 ///
 /// # Errors
 /// If the address cannot be used.
-pub(super) async fn serve(readiness: Arc<Readiness>, exporter: Exporter, address: SocketAddr) -> std::io::Result<()> {
+pub(super) async fn serve(readiness: Arc<Readiness>, metrics: MetricsEndpoint, address: SocketAddr) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     let ready = move || {
         let is_ready = readiness.is_synced() || !readiness.leads();
@@ -27,7 +27,7 @@ pub(super) async fn serve(readiness: Arc<Readiness>, exporter: Exporter, address
         std::future::ready(status)
     };
     let metrics = move || {
-        let answer = exporter.text().map(|text| ([(CONTENT_TYPE, OPEN_METRICS)], text));
+        let answer = metrics.text().map(|text| ([(CONTENT_TYPE, OPEN_METRICS)], text));
         std::future::ready(answer.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR))
     };
     let app = Router::new()

@@ -16,16 +16,16 @@ use crate::{
 
 /// What decisions have left behind.
 #[derive(Debug, Default)]
-pub(super) struct Memory(Mutex<Content>);
+pub(super) struct Memory(Mutex<Records>);
 
 #[derive(Debug, Default)]
-struct Content {
+struct Records {
     remembered: HashMap<String, Remembered>,
     conflicts: HashMap<String, ConflictHistory>,
 }
 
 impl Memory {
-    fn content(&self) -> MutexGuard<'_, Content> {
+    fn content(&self) -> MutexGuard<'_, Records> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -99,14 +99,14 @@ impl Metrics {
 
 /// What `/metrics` is made of.
 #[derive(Clone)]
-pub(super) struct Exporter {
+pub(super) struct MetricsEndpoint {
     pub metrics: Arc<Metrics>,
     pub readiness: Arc<Readiness>,
     pub store: Arc<Store>,
     pub work: Arc<Work>,
 }
 
-impl Exporter {
+impl MetricsEndpoint {
     /// Everything in the format of `OpenMetrics`.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let Metrics { writes, watch_interruptions, reconcile, rollout } = &*self.metrics;

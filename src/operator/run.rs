@@ -19,7 +19,7 @@ use super::{
     lease::{Candidate, Leadership},
     log_sidecar::LogSidecarReconciler,
     memory::Memory,
-    metrics::{Exporter, Metrics},
+    metrics::{Metrics, MetricsEndpoint},
     readiness::Readiness,
     reconcile::WorkloadReconciler,
     revisions::Revisions,
@@ -46,7 +46,7 @@ struct Operator {
     workloads: Arc<WorkloadReconciler>,
     log_sidecars: Arc<LogSidecarReconciler>,
     sweeper: Sweeper,
-    exporter: Exporter,
+    metrics_endpoint: MetricsEndpoint,
     /// The reconciliations of LogSidecars: a shutdown waits for them.
     tracker: TaskTracker,
 }
@@ -66,7 +66,7 @@ pub(super) async fn start(options: OperatorOptions) -> Result<(), Error> {
     let operator = Operator::new(client, Scope { namespace, kinds: kinds.into(), images: images.into() });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
     let health = async {
-        match http::serve(operator.watcher.readiness.clone(), operator.exporter.clone(), health_address).await {
+        match http::serve(operator.watcher.readiness.clone(), operator.metrics_endpoint.clone(), health_address).await {
             Err(error) => Error::Health(health_address, error),
             Ok(()) => Error::Ended,
         }
@@ -168,7 +168,7 @@ impl Operator {
                 revisions,
             }),
             sweeper: Sweeper { client, scope, store: store.clone(), configs },
-            exporter: Exporter { metrics, readiness, store, work },
+            metrics_endpoint: MetricsEndpoint { metrics, readiness, store, work },
             tracker: TaskTracker::new(),
         }
     }

@@ -28,10 +28,10 @@ pub(super) struct Replaced(pub Option<Arc<ValidatedLogSidecar>>);
 
 /// Everything that the watches have seen.
 #[derive(Debug, Default)]
-pub(super) struct Store(Mutex<Content>);
+pub(super) struct Store(Mutex<Objects>);
 
 #[derive(Debug, Default)]
-struct Content {
+struct Objects {
     namespaces: BTreeMap<String, NamespaceContent>,
     /// The uids of the LogSidecars that were deleted last: a list of an API server that lags behind may still have them.
     deleted: VecDeque<String>,
@@ -54,7 +54,7 @@ impl NamespaceContent {
 }
 
 impl Store {
-    fn content(&self) -> MutexGuard<'_, Content> {
+    fn content(&self) -> MutexGuard<'_, Objects> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,7 +181,7 @@ impl Store {
     }
 }
 
-impl Content {
+impl Objects {
     fn forget_if_empty(&mut self, namespace: &str) {
         if self.namespaces.get(namespace).is_some_and(NamespaceContent::is_empty) {
             self.namespaces.remove(namespace);

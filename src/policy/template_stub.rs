@@ -106,10 +106,10 @@ enum Root {
 }
 
 /// A question to the API server: the expression, and the answer in each case.
-type Question = (&'static str, fn(TemplateCase) -> bool);
+type CaseQuestion = (&'static str, fn(TemplateCase) -> bool);
 
 /// By these all cases can be told apart.
-pub(super) const QUESTIONS: [Question; 5] = [
+pub(super) const QUESTIONS: [CaseQuestion; 5] = [
     ("variables.user.hasValue()", |case| case.user != User::Unset),
     ("variables.user.orValue(-1) == 0", |case| case.user == User::Root),
     ("variables.group.hasValue()", |case| case.has_group),

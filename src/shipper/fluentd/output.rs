@@ -10,28 +10,28 @@ use crate::api::{Auth, Destination, Header, Output, OutputKind, SecretKey, Shipp
 
 /// One output in the making.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
+pub(super) struct OutputContext<'a> {
     pub output: &'a Output,
     pub pipeline: &'a Pipeline<'a>,
 }
 
 /// `<label>` of an output.
 pub(super) fn label(pipeline: &Pipeline<'_>, output: &Output) -> Result<Section, Error> {
-    let target = Target { output, pipeline };
+    let context = OutputContext { output, pipeline };
     let section = match output.destination() {
-        Destination::Stdout(_) => target.matching("stdout").section(Section::new("format", "").set("@type", "json")),
+        Destination::Stdout(_) => context.matching("stdout").section(Section::new("format", "").set("@type", "json")),
         Destination::Loki(_) | Destination::Otlp(_) => return Err(Error::unsupported(output, ShipperName::Fluentd)),
-        Destination::Http(http) => destination::http(target, http)?,
-        Destination::Elasticsearch(search) => search::elasticsearch(target, search)?,
-        Destination::OpenSearch(search) => search::open_search(target, search)?,
-        Destination::S3(s3) => destination::s3(target, s3)?,
-        Destination::Forward(forward) => destination::forward(target, forward)?,
-        Destination::Kafka(kafka) => destination::kafka(target, kafka)?,
+        Destination::Http(http) => destination::http(context, http)?,
+        Destination::Elasticsearch(search) => search::elasticsearch(context, search)?,
+        Destination::OpenSearch(search) => search::open_search(context, search)?,
+        Destination::S3(s3) => destination::s3(context, s3)?,
+        Destination::Forward(forward) => destination::forward(context, forward)?,
+        Destination::Kafka(kafka) => destination::kafka(context, kafka)?,
     };
     Ok(Section::new("label", format!("@{}", output.name)).section(section))
 }
 
-impl Target<'_> {
+impl OutputContext<'_> {
     pub fn matching(self, plugin: &str) -> Section {
         Section::new("match", "**").set("@type", plugin).set("@id", format!("out_{}", self.output.name))
     }

@@ -2,13 +2,13 @@
 
 use super::{
     Error, Url,
-    output::{Certificates, Target},
+    output::{Certificates, OutputContext},
     text::{Section, plain, refused},
 };
 use crate::api::Search;
 
 /// `elasticsearch` 8 and later.
-pub(super) fn elasticsearch(target: Target<'_>, search: &Search) -> Result<Section, Error> {
+pub(super) fn elasticsearch(context: OutputContext<'_>, search: &Search) -> Result<Section, Error> {
     let versions = |section: Section| {
         section
             .comment("Fluentd starts while Elasticsearch is down, too.")
@@ -16,11 +16,11 @@ pub(super) fn elasticsearch(target: Target<'_>, search: &Search) -> Result<Secti
             .set("default_elasticsearch_version", 8)
             .set("log_es_400_reason", true)
     };
-    both(target, search, "elasticsearch", versions)
+    both(context, search, "elasticsearch", versions)
 }
 
 /// `opensearch` 2 and later.
-pub(super) fn open_search(target: Target<'_>, search: &Search) -> Result<Section, Error> {
+pub(super) fn open_search(context: OutputContext<'_>, search: &Search) -> Result<Section, Error> {
     let versions = |section: Section| {
         section
             .comment("Fluentd starts while OpenSearch is down, too.")
@@ -28,26 +28,26 @@ pub(super) fn open_search(target: Target<'_>, search: &Search) -> Result<Section
             .set("default_opensearch_version", 2)
             .set("log_os_400_reason", true)
     };
-    both(target, search, "opensearch", versions)
+    both(context, search, "opensearch", versions)
 }
 
 fn both(
-    target: Target<'_>,
+    context: OutputContext<'_>,
     search: &Search,
     plugin: &str,
     versions: impl FnOnce(Section) -> Section,
 ) -> Result<Section, Error> {
     let Search { url, index, daily, auth, tls } = search;
-    let (url_field, index_field) = (target.field("url"), target.field("index"));
+    let (url_field, index_field) = (context.field("url"), context.field("index"));
     let Url { encrypted, host, port, path } = Url::of(url);
     if *index != index.to_lowercase() {
         return Err(refused(&index_field, "an index has no upper-case letters"));
     }
-    target.url(url)?;
+    context.url(url)?;
     let tls = tls.as_ref().filter(|_| encrypted);
     let files = Certificates::of(tls);
     let index = plain(&index_field, index)?;
-    let section = target
+    let section = context
         .matching(plugin)
         .set("scheme", if encrypted { "https" } else { "http" })
         .set("host", plain(&url_field, host)?)
@@ -65,10 +65,10 @@ fn both(
         .set("reconnect_on_error", true)
         .comment("A server that is busy is one to try again.")
         .set("unrecoverable_error_types", "[\"out_of_memory_error\"]")
-        .set_if("custom_headers", target.headers(&[], auth.as_ref())?)
+        .set_if("custom_headers", context.headers(&[], auth.as_ref())?)
         .set_if("ca_file", files.ca)
         .set_if("client_cert", files.certificate)
         .set_if("client_key", files.key)
         .set_if("ssl_verify", tls.filter(|tls| tls.insecure_skip_verify).map(|_| false));
-    Ok(section.section(target.buffer("tag", target.chunk(), "1s")))
+    Ok(section.section(context.buffer("tag", context.chunk(), "1s")))
 }
