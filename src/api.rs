@@ -308,7 +308,7 @@ pub struct Sidecar {
     /// The OpenTelemetry Collector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otel_collector: Option<Engine>,
-    /// `Native`: an init container that runs beside the application (Kubernetes 1.29 and later); it starts before and
+    /// `Native`: an init container that runs beside the application; it starts before and
     /// ends after the application, and lets Jobs complete. `Container`: an ordinary container. Default: `Native` for a
     /// shipper, `Container` for a container of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
