@@ -114,7 +114,8 @@ fn a_logsidecar_that_goes_while_the_controller_is_away_takes_with_it_what_its_po
     let web = planned.workload(Kind::Deployment, "web");
     assert_eq!((&web["reason"], &web["template"]), (&json!("Removed"), &plain), "{planned:?}");
     let explained = stage.ask(&["explain", "deployment/web", "-o", "json"]);
-    assert_eq!(explained.json()["sidecars"][0]["reason"], "Removed", "{explained:?}");
+    let ship = explained.json()["sidecars"][0].clone();
+    assert_eq!((&ship["reason"], &ship["change"]), (&json!("Removing"), &json!("it would be taken out")), "{explained:?}");
     controller.start();
     stage.namespace.kubectl(&["wait", "logsidecar/ship", "--for=delete", "--timeout=180s"]);
     assert_eq!(stage.template(), plain);
