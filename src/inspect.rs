@@ -121,7 +121,7 @@ impl Inspection {
 
     /// The address of a `LogSidecar`, if it is there.
     pub fn find(&self, namespace: &str, name: &str) -> Option<LogSidecarKey> {
-        let key = LogSidecarKey { namespace: namespace.to_owned(), name: name.to_owned() };
+        let key = LogSidecarKey { namespace: namespace.to_owned(), name: name.parse().ok()? };
         self.log_sidecar(&key).map(|sidecar| sidecar.key.clone())
     }
 
@@ -138,7 +138,7 @@ impl Inspection {
         let targets = workloads.iter().filter(|listed| listed.is_target(spec)).count();
         Some(RolloutPlan {
             namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            name: key.name.to_string(),
             canary: match settings.canary {
                 CanarySelection::Count(count) => count.to_string(),
                 CanarySelection::Selected(ref selector) => {

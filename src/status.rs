@@ -129,7 +129,7 @@ fn listed(target: &WorkloadId, outcome: &TargetOutcome, turn: &str) -> TargetSta
     let message = if outcome.reason == Reason::Queued && outcome.message.is_empty() { turn } else { &outcome.message };
     TargetStatus {
         kind: target.kind.name().to_owned(),
-        name: target.name.clone(),
+        name: target.name.to_string(),
         reason: outcome.reason.as_str().to_owned(),
         message: shortened(message),
     }

@@ -3,7 +3,7 @@
 //! * [`id`]: its identity and address
 //! * [`snapshot`]: one version of it, as it is kept; [`packed`]: the form of its template there
 //! * [`kind`]: the kinds, and where the template sits in each
-//! * [`id`]: kind and name
+//! * [`name`]: the name of an object, checked where text comes in
 //! * [`key`], [`normal`]: the address of an item in a template, and the form in which two items are compared
 //! * [`ledger`]: the annotation that records what was put in
 //! * [`owned`]: what `managedFields` say that we own
@@ -15,6 +15,7 @@ pub mod id;
 pub mod key;
 pub mod kind;
 pub mod ledger;
+pub mod name;
 pub mod normal;
 pub mod owned;
 pub mod packed;

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     inspect, report,
-    workload::kind::{Kind, Kinds},
+    workload::{
+        kind::{Kind, Kinds},
+        name::{ObjectName, ObjectNameError},
+    },
 };
 
 /// What `--help` prints below the options.
@@ -39,7 +42,7 @@ pub(super) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
     let (kind, name) = parse(workload, &kinds)?;
     let (explanation, notes) = block_on(async {
         let Cluster { connection, images, kinds: _ } = cluster.connect().await?;
-        Ok(inspect::explain(connection, images, &kinds, (kind, name)).await?)
+        Ok(inspect::explain(connection, images, &kinds, (kind, &name)).await?)
     })?;
     notes.iter().for_each(|note| warn(note));
     print(&report::write(cluster.output, &explanation, |explanation| explanation.text(cluster.paint())))?;
@@ -47,7 +50,7 @@ pub(super) fn run(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
 }
 
 /// Parses `KIND/NAME`, or `KIND` and `NAME`.
-fn parse<'a>(words: &'a [String], kinds: &Kinds) -> Result<(Kind, &'a str), Failure> {
+fn parse(words: &[String], kinds: &Kinds) -> Result<(Kind, ObjectName), Failure> {
     let (kind, name) = match words {
         [both] => {
             both.split_once('/').ok_or_else(|| Failure::Usage(format!("`{both}` is not KIND/NAME, such as deployment/web")))?
@@ -55,9 +58,7 @@ fn parse<'a>(words: &'a [String], kinds: &Kinds) -> Result<(Kind, &'a str), Fail
         [kind, name] => (kind.as_str(), name.as_str()),
         _ => return Err(Failure::Usage("KIND/NAME is missing, such as deployment/web".to_owned())),
     };
-    if name.is_empty() || name.contains('/') {
-        return Err(Failure::Usage(format!("`{name}` is not the name of a workload")));
-    }
+    let name: ObjectName = name.parse().map_err(|error: ObjectNameError| Failure::Usage(error.to_string()))?;
     let unknown = || {
         let known: Vec<String> = kinds.all().map(|kind| kind.name().to_lowercase()).collect();
         let known = known.join(", ");

@@ -50,7 +50,7 @@ impl<'a> FileWorkload<'a> {
         Ledger::parse(text).map(Some).map_err(|error| {
             let at = format!("/metadata/annotations/{}", LEDGER_ANNOTATION.replace('/', "~1"));
             let remedy = match error {
-                ParseLedgerError::Shape(_) => "correct it, or take out by hand what was put in",
+                ParseLedgerError::Shape(_) | ParseLedgerError::Name(_) => "correct it, or take out by hand what was put in",
                 ParseLedgerError::Version(_) => "use a newer logsidecar",
             };
             format!("{}: {error}: {remedy}", self.title(&at))

@@ -19,7 +19,7 @@ pub fn owner(sidecar: &ValidatedLogSidecar) -> OwnerReference {
     OwnerReference {
         api_version: "logsidecar.dev/v1alpha1".to_owned(),
         kind: "LogSidecar".to_owned(),
-        name: sidecar.key.name.clone(),
+        name: sidecar.key.name.to_string(),
         uid: sidecar.uid.clone(),
         controller: Some(true),
         block_owner_deletion: None,

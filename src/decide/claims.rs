@@ -41,7 +41,10 @@ fn holds(observation: &Observation<'_>, answers: &Answers, claim: &Claim<'_>, ev
 
 /// The address of the `LogSidecar` of that name.
 pub(super) fn key_of(workload: &Workload, name: &str) -> LogSidecarKey {
-    LogSidecarKey { namespace: workload.key.namespace.clone(), name: name.to_owned() }
+    LogSidecarKey {
+        namespace: workload.key.namespace.clone(),
+        name: name.parse().expect("names are checked where they are read"),
+    }
 }
 
 /// Leaves workloads alone that another controller renders: it would revert every change. Removals are carried out.

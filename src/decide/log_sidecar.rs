@@ -17,6 +17,7 @@ use crate::{
     workload::{
         id::{WorkloadId, WorkloadKey},
         kind::Kinds,
+        name::ObjectName,
     },
 };
 
@@ -26,7 +27,7 @@ pub struct LogSidecarKey {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
-    pub name: String,
+    pub name: ObjectName,
 }
 
 impl std::fmt::Display for LogSidecarKey {
@@ -100,7 +101,7 @@ impl ValidatedLogSidecar {
             spec,
             settings,
             status: serde_json::from_value(part("status")).unwrap_or_default(),
-            key: LogSidecarKey { namespace: object.namespace()?, name },
+            key: LogSidecarKey { namespace: object.namespace()?, name: name.parse().ok()? },
         })
     }
 
@@ -130,7 +131,10 @@ impl ValidatedLogSidecar {
         let RolloutStatus { revision, generation, stage, under_way: _, halted_at } = self.status.rollout.clone();
         let failed = halted_at.and_then(|HaltedTarget { api_group, kind, name, cause }| {
             let kind = kinds.meant_by(Some(&api_group), &kind)?;
-            Some((WorkloadKey { namespace: self.key.namespace.clone(), id: WorkloadId { kind, name } }, cause))
+            Some((
+                WorkloadKey { namespace: self.key.namespace.clone(), id: WorkloadId { kind, name: name.parse().ok()? } },
+                cause,
+            ))
         });
         RecordedRollout { revision, generation, stage, failed }
     }

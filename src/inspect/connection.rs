@@ -12,7 +12,7 @@ use kube::{
 
 use crate::{
     cluster::request::{RequestError, TIMEOUT, bounded, list, objects},
-    workload::kind::Kind,
+    workload::{kind::Kind, name::ObjectName},
 };
 
 /// Which cluster, named as kubectl does.
@@ -140,13 +140,13 @@ impl Connection {
     }
 
     /// One object.
-    pub async fn get(&self, resource: &ApiResource, namespace: &str, name: &str) -> Result<DynamicObject, InspectError> {
+    pub async fn get(&self, resource: &ApiResource, namespace: &str, name: &ObjectName) -> Result<DynamicObject, InspectError> {
         let api = objects(&self.client, Some(namespace), resource);
         let request = || InspectRequest {
             verb: "get",
             resource: resource.plural.clone(),
             namespace: Some(namespace.to_owned()),
-            name: Some(name.to_owned()),
+            name: Some(name.to_string()),
         };
         bounded(api.get(name)).await.map_err(|error| request().failed(&error))
     }

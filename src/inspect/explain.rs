@@ -27,6 +27,7 @@ use crate::{
     workload::{
         key::Key,
         kind::{Kind, Kinds},
+        name::ObjectName,
         normal::digest,
     },
 };
@@ -45,7 +46,7 @@ pub(crate) async fn explain(
     connection: Connection,
     images: Images,
     kinds: &Kinds,
-    (kind, name): (Kind, &str),
+    (kind, name): (Kind, &ObjectName),
 ) -> Result<(Explanation, Vec<String>), InspectError> {
     let namespace = connection.namespace.clone();
     let workload = WorkloadRef::new(kind, &namespace, name);
@@ -104,10 +105,10 @@ fn explanation(sidecar: &ValidatedLogSidecar, listed: &ListedWorkload, inspected
     let stored = workload.ledger.as_ref().and_then(|ledger| ledger.entry(name, &sidecar.uid));
     let revision = stored.and_then(|entry| entry.revision.as_deref()).unwrap_or_default().to_owned();
     let items = entry.into_iter().flat_map(|entry| &entry.items);
-    let change = inspected.write().filter(|write| changed_names(&write.plan, inspected).contains(name));
+    let change = inspected.write().filter(|write| changed_names(&write.plan, inspected).contains(name.as_str()));
     let change = change.filter(|write| write.plan.template != observation.template);
     LogSidecarExplanation {
-        sidecar: name.clone(),
+        sidecar: name.to_string(),
         matches,
         mismatch: differs,
         reason: outcome.as_ref().map(|outcome| outcome.reason.to_string()).unwrap_or_default(),
@@ -181,8 +182,9 @@ async fn untouched(connection: &Connection, kinds: &Kinds, kind: Kind, object: &
     notes
 }
 
-fn controller(object: &DynamicObject) -> Option<(ApiResource, String)> {
+/// The owner of an object. Who makes an object writes its owner references: what is no name leads nowhere.
+fn controller(object: &DynamicObject) -> Option<(ApiResource, ObjectName)> {
     let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
     let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-    Some((ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind)), owner.name.clone()))
+    Some((ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind)), owner.name.parse().ok()?))
 }

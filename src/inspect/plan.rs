@@ -61,7 +61,7 @@ impl Inspection {
             .iter()
             .filter(|planned| planned.result == PlanResult::Change)
             .flat_map(|planned| planned.sidecars.iter().map(|name| (planned.workload.namespace.clone(), name.clone())))
-            .map(|(namespace, name)| LogSidecarKey { namespace, name })
+            .filter_map(|(namespace, name)| Some(LogSidecarKey { namespace, name: name.parse().ok()? }))
             .collect();
         report.rollouts = changing.iter().filter_map(|key| self.rollout_plan(key)).collect();
         Ok((report, notes))
@@ -73,7 +73,7 @@ impl Inspection {
         about: Option<&BTreeSet<LogSidecarKey>>,
     ) -> Result<(Vec<WorkloadPlan>, Option<String>), InspectError> {
         let log_sidecars: Vec<Arc<ValidatedLogSidecar>> = content.log_sidecars.iter().map(applied).collect();
-        let modes = content.log_sidecars.iter().map(|sidecar| (sidecar.key.name.clone(), sidecar.settings.mode)).collect();
+        let modes = content.log_sidecars.iter().map(|sidecar| (sidecar.key.name.to_string(), sidecar.settings.mode)).collect();
         let constraints = LazyConstraints::default();
         let planner =
             Planner { inspector: &self.inspector, log_sidecars: &log_sidecars, constraints: &constraints, about, modes };
@@ -113,7 +113,7 @@ impl Planner<'_> {
             verb,
             resource: kind.resource().plural,
             namespace: Some(key.namespace.clone()),
-            name: Some(key.id.name.clone()),
+            name: Some(key.id.name.to_string()),
         };
         let mut result = self.attempt(listed).await;
         for _ in 0..ATTEMPTS {
@@ -173,8 +173,10 @@ impl Planner<'_> {
     }
 
     fn mode_warnings(&self, movers: &BTreeSet<String>) -> Vec<String> {
-        let moving = self.log_sidecars.iter().filter(|sidecar| movers.contains(&sidecar.key.name));
-        moving.filter_map(|sidecar| mode_warning(&sidecar.key.name, self.modes.get(&sidecar.key.name).copied()?)).collect()
+        let moving = self.log_sidecars.iter().filter(|sidecar| movers.contains(sidecar.key.name.as_str()));
+        moving
+            .filter_map(|sidecar| mode_warning(&sidecar.key.name, self.modes.get(sidecar.key.name.as_str()).copied()?))
+            .collect()
     }
 
     /// What the API server would keep.
@@ -259,7 +261,7 @@ fn refusals(inspected: &Inspected<'_>) -> Vec<Refused> {
         let unreadable = outcomes.filter(|(_, sidecar)| inspected.concerns(sidecar));
         return unreadable
             .map(|(report, sidecar)| Refused {
-                sidecar: sidecar.key.name.clone(),
+                sidecar: sidecar.key.name.to_string(),
                 reason: Reason::LedgerUnreadable.to_string(),
                 message: report.outcome.as_ref().map(|outcome| outcome.message.clone()).unwrap_or_default(),
             })

@@ -45,7 +45,7 @@ pub(super) fn outcome(sidecar: &ValidatedLogSidecar, inspected: &Inspected<'_>) 
 fn recorded<'a>(sidecar: &'a ValidatedLogSidecar, workload: &Workload) -> Option<(Reason, &'a TargetStatus)> {
     let status = &sidecar.status;
     let id = &workload.key.id;
-    let is_it = |target: &&TargetStatus| target.kind == id.kind.name() && target.name == id.name;
+    let is_it = |target: &&TargetStatus| target.kind == id.kind.name() && id.name == target.name;
     let target = status.targets.iter().find(is_it).filter(|_| status.observed_generation == sidecar.generation)?;
     let reason = target.reason.parse::<Reason>().ok().filter(|reason| reason.is_known_only_to_controller())?;
     Some((reason, target))
@@ -118,9 +118,9 @@ fn row(sidecar: &ValidatedLogSidecar, workload: &Workload, outcome: TargetOutcom
     let entry = workload.ledger.as_ref().and_then(|ledger| ledger.entry(&sidecar.key.name, &sidecar.uid));
     TargetRow {
         namespace: key.namespace.clone(),
-        sidecar: sidecar.key.name.clone(),
+        sidecar: sidecar.key.name.to_string(),
         kind: key.id.kind.name().to_owned(),
-        name: key.id.name.clone(),
+        name: key.id.name.to_string(),
         reason: outcome.reason.to_string(),
         injected: outcome.injected,
         available: workload.status.available,
@@ -149,7 +149,7 @@ fn heads<'a>(
             let halted = sidecar.recorded_halt().map(|halt| format!("{} {}: {}", halt.kind, halt.name, halt.cause));
             let head = LogSidecarRow {
                 namespace: sidecar.key.namespace.clone(),
-                name: sidecar.key.name.clone(),
+                name: sidecar.key.name.to_string(),
                 conditions: conditions.collect(),
                 observed: sidecar.status.observed_generation == sidecar.generation,
                 matched: of().count(),

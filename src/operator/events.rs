@@ -116,7 +116,7 @@ fn regarding(workload: &Workload) -> ObjectReference {
     ObjectReference {
         api_version: Some(id.kind.api_version().to_owned()),
         kind: Some(id.kind.name().to_owned()),
-        name: Some(id.name.clone()),
+        name: Some(id.name.to_string()),
         namespace: Some(workload.key.namespace.clone()),
         uid: Some(workload.uid.clone()),
         ..ObjectReference::default()

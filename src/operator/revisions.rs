@@ -88,7 +88,7 @@ impl Revisions {
         ControllerRevision {
             metadata: ObjectMeta {
                 name: Some(name(sidecar, revision)),
-                labels: Some([(SIDECAR_LABEL.to_owned(), sidecar.key.name.clone())].into()),
+                labels: Some([(SIDECAR_LABEL.to_owned(), sidecar.key.name.to_string())].into()),
                 owner_references: Some(vec![owner(sidecar)]),
                 ..ObjectMeta::default()
             },

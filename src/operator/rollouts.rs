@@ -122,7 +122,7 @@ impl Rollouts {
         let halted_at = scheduler.failure(&sidecar.key).map(|(at, cause)| HaltedTarget {
             api_group: at.id.kind.group().to_owned(),
             kind: at.id.kind.name().to_owned(),
-            name: at.id.name.clone(),
+            name: at.id.name.to_string(),
             cause: cause.to_owned(),
         });
         let under_way = u32::try_from(in_flight).unwrap_or(u32::MAX);

@@ -89,7 +89,8 @@ impl Store {
 
     /// Whether this very version of a workload is stored.
     pub fn has(&self, kind: Kind, object: &DynamicObject) -> bool {
-        let id = WorkloadId { kind, name: object.name_any() };
+        let Ok(name) = object.name_any().parse() else { return false };
+        let id = WorkloadId { kind, name };
         let stored = self.workload(&WorkloadKey { namespace: object.namespace().unwrap_or_default(), id });
         stored.is_some_and(|stored| {
             object.metadata.uid.as_ref() == Some(&stored.uid)

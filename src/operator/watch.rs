@@ -106,7 +106,7 @@ impl Watcher {
 
     /// Reads a `LogSidecar`. Every status that is written comes back by the watch: its spec is not resolved again.
     fn observe(&self, object: &DynamicObject) -> Option<ValidatedLogSidecar> {
-        let key = LogSidecarKey { namespace: object.namespace()?, name: object.metadata.name.clone()? };
+        let key = LogSidecarKey { namespace: object.namespace()?, name: object.metadata.name.as_deref()?.parse().ok()? };
         let before = self.store.log_sidecar(&key);
         ValidatedLogSidecar::observe_after(object, &self.scope.images, before.as_deref())
     }

@@ -27,7 +27,10 @@ fn time(second: i64) -> Time {
 
 fn outcomes(reasons: &[Reason]) -> BTreeMap<WorkloadId, TargetOutcome> {
     let named = |(index, reason): (usize, &Reason)| {
-        (WorkloadId { kind: Kind::Deployment, name: format!("web-{index:03}") }, TargetOutcome::new(*reason, true))
+        (
+            WorkloadId { kind: Kind::Deployment, name: format!("web-{index:03}").as_str().into() },
+            TargetOutcome::new(*reason, true),
+        )
     };
     reasons.iter().enumerate().map(named).collect()
 }

@@ -1,6 +1,6 @@
 //! The identity of a workload: kind and name, and with its namespace the address in a cluster.
 
-use super::kind::Kind;
+use super::{kind::Kind, name::ObjectName};
 
 /// A workload in a namespace that is known from the context.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -8,7 +8,7 @@ pub struct WorkloadId {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
-    pub name: String,
+    pub name: ObjectName,
 }
 
 impl std::fmt::Display for WorkloadId {

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::key::Key;
+use super::{
+    key::Key,
+    name::{ObjectName, ObjectNameError},
+};
 use crate::api::LEDGER_ANNOTATION;
 
 /// The size that a ledger may not outgrow, in bytes; all annotations of an object together may have 256 KiB.
@@ -108,6 +111,9 @@ pub enum ParseLedgerError {
     /// It was written by a newer version of this program.
     #[error("the annotation {LEDGER_ANNOTATION} has version {0}, this program knows {VERSION}")]
     Version(u32),
+    /// It names something that cannot be a `LogSidecar`, and would lead a request elsewhere.
+    #[error("the annotation {LEDGER_ANNOTATION} is not readable")]
+    Name(#[source] ObjectNameError),
 }
 
 impl Ledger {
@@ -138,6 +144,9 @@ impl Ledger {
         let mut ledger: Self = serde_json::from_str(text).map_err(ParseLedgerError::Shape)?;
         if ledger.version != VERSION {
             return Err(ParseLedgerError::Version(ledger.version));
+        }
+        for entry in &ledger.sidecars {
+            entry.name.parse::<ObjectName>().map_err(ParseLedgerError::Name)?;
         }
         for entry in ledger.sidecars.iter_mut().filter(|entry| entry.origin == Origin::Policy) {
             // No policy writes any; whoever has written them proves nothing by it.
@@ -293,5 +302,23 @@ impl Entry {
     #[must_use]
     pub fn is_of(&self, name: &str, uid: Option<&str>) -> bool {
         self.name == name && !matches!((self.uid.as_deref(), uid), (Some(ours), Some(theirs)) if ours != theirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name from a ledger becomes a part of the path of a request.
+    #[test]
+    fn ledger_that_names_no_object_is_not_read() {
+        let ledger = |name: &str| {
+            let entry = serde_json::json!({"name": name, "uid": "u", "origin": "controller", "renderer": 1, "items": {}});
+            Ledger::parse(&serde_json::json!({"version": VERSION, "sidecars": [entry]}).to_string())
+        };
+        assert!(ledger("ship").is_ok());
+        for bad in ["../../secrets/x", "ship/status", "ship?dryRun=All", ""] {
+            assert!(matches!(ledger(bad), Err(ParseLedgerError::Name(_))), "{bad}");
+        }
     }
 }

@@ -69,7 +69,10 @@ impl Workload {
         let uid = metadata.uid.clone()?;
         let ledger = object.annotations().get(LEDGER_ANNOTATION);
         Some(Self {
-            key: WorkloadKey { namespace: object.namespace()?, id: WorkloadId { kind, name: metadata.name.clone()? } },
+            key: WorkloadKey {
+                namespace: object.namespace()?,
+                id: WorkloadId { kind, name: metadata.name.as_deref()?.parse().ok()? },
+            },
             version: metadata.resource_version.clone()?,
             labels: metadata.labels.iter().flatten().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
             ledger: ledger.map(|text| StoredLedger::read(text, &uid)),

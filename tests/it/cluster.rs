@@ -156,10 +156,11 @@ fn an_empty_cluster_has_nothing_to_plan() {
 #[test]
 fn wrong_usage_is_code_2_for_all_of_them() {
     let folder = folder(None);
-    let table: [(&[&str], &str); 9] = [
+    let table: [(&[&str], &str); 10] = [
         (&["explain", "web"], "error: `web` is not KIND/NAME, such as deployment/web\n"),
         (&["explain", "svc/web"], "error: `svc` is no kind with a pod template: write one of deployment, "),
-        (&["explain", "deploy/"], "error: `` is not the name of a workload\n"),
+        (&["explain", "deploy/"], "error: `` is no name of an object: "),
+        (&["explain", "deploy/../secrets/x"], "error: `../secrets/x` is no name of an object: "),
         (&["explain"], "error: the following required arguments"),
         (&["explain", "deploy", "a", "b"], "error: unexpected value 'b'"),
         (&["plan", "ship", "-f", "x.yaml"], "error: the argument '[NAME]' cannot be used with '--filename <FILE>'"),

@@ -140,7 +140,7 @@ impl WorkloadReconciler {
             (scheduler.fail(&sidecar.key, &workload.key, cause), scheduler.queued(&sidecar.key))
         };
         if halts {
-            tracing::warn!(workload = %workload.key, sidecar = sidecar.key.name, reason = %Reason::Halted, "{cause}");
+            tracing::warn!(workload = %workload.key, sidecar = sidecar.key.name.as_str(), reason = %Reason::Halted, "{cause}");
             self.events.emit(workload, &sidecar.key.name, Reason::Halted, cause.to_owned());
             // What they wait for is something else now.
             queued.into_iter().for_each(|key| self.work.workloads.add(key));
