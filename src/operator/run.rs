@@ -47,7 +47,7 @@ struct Operator {
     log_sidecars: Arc<LogSidecarReconciler>,
     sweeper: Sweeper,
     metrics_endpoint: MetricsEndpoint,
-    /// The reconciliations of LogSidecars: a shutdown waits for them.
+    /// What is in progress beside the workers, such as the reconciliations of LogSidecars: a shutdown waits for it.
     tracker: TaskTracker,
 }
 
@@ -133,7 +133,7 @@ impl Operator {
         let work = Arc::new(Work::new(store.clone(), memory.clone(), rollouts.clone()));
         let configs = Arc::new(Configs::new(client.clone(), scope.clone()));
         let revisions = Arc::new(Revisions::new(client.clone(), scope.images.clone()));
-        let metrics = Arc::new(Metrics::default());
+        let (metrics, tracker) = (Arc::new(Metrics::default()), TaskTracker::new());
         // One for each kind of workload, and one for LogSidecars.
         let readiness = Arc::new(Readiness::new(scope.kinds.in_cluster().count() + 1));
         Self {
@@ -167,9 +167,9 @@ impl Operator {
                 configs: configs.clone(),
                 revisions,
             }),
-            sweeper: Sweeper { client, scope, store: store.clone(), configs },
+            sweeper: Sweeper { client, scope, store: store.clone(), configs, tracker: tracker.clone() },
             metrics_endpoint: MetricsEndpoint { metrics, readiness, store, work },
-            tracker: TaskTracker::new(),
+            tracker,
         }
     }
 

@@ -11,6 +11,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, PartialObjectMeta, Preconditions},
 };
+use tokio_util::task::TaskTracker;
 
 use super::{Configs, references::referred_to};
 use crate::{
@@ -31,6 +32,8 @@ pub(in crate::operator) struct Sweeper {
     pub scope: Arc<Scope>,
     pub store: Arc<Store>,
     pub configs: Arc<Configs>,
+    /// What is written is tracked here: a shutdown waits for it. Nothing is begun once it is closed.
+    pub tracker: TaskTracker,
 }
 
 impl Sweeper {
@@ -65,9 +68,12 @@ impl Sweeper {
         for (namespace, names) in candidates {
             let needed = referred_to(&self.client, &self.scope.kinds, &namespace, &names).await?;
             for name in names.difference(&needed) {
+                if self.tracker.is_closed() {
+                    return Ok(());
+                }
                 let listed =
                     all.iter().find(|config| config.name_any() == *name && config.namespace().as_ref() == Some(&namespace));
-                self.remove(&namespace, name, listed).await?;
+                self.tracker.track_future(self.remove(&namespace, name, listed)).await?;
             }
         }
         Ok(())
@@ -109,11 +115,11 @@ impl Sweeper {
                 let workloads = self.store.workloads_in(namespace);
                 workloads.iter().any(|workload| workload.ledger.as_ref().is_some_and(|ledger| ledger.mentions(&sidecar.uid)))
             };
-            if all.iter().any(is_it) || !is_used() {
+            if all.iter().any(is_it) || self.tracker.is_closed() || !is_used() {
                 continue;
             }
             self.configs.known.retain(|(at, name, _)| (at, name) != (namespace, &config.name));
-            if let Err(error) = self.configs.ensure(sidecar, config).await {
+            if let Err(error) = self.tracker.track_future(self.configs.ensure(sidecar, config)).await {
                 tracing::warn!(sidecar = %sidecar.key, configmap = config.name, "the config is gone and cannot be written: {error}");
             }
         }
