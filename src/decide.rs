@@ -33,8 +33,8 @@ use self::attempt::Attempt;
 ///
 /// # Guarantees
 /// * The same observation and answers give the same decision.
-/// * Items are removed only on evidence: what the observation merely does not show is asked for first.
-/// * Nothing is written to a converged workload, and nothing without a granted turn that replaces pods.
+/// * Items are removed only on evidence: absence from the observation is confirmed by a question first.
+/// * Nothing is written to a converged workload. A write that replaces pods needs a granted turn.
 /// * A decision asks each question at most once, and the observation after its write leads to no second write.
 #[must_use]
 pub fn decide(observation: &Observation<'_>, answers: &Answers) -> Decision {

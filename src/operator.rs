@@ -1,5 +1,5 @@
-//! The controller: it watches, and brings every workload to what its LogSidecars ask for. What that is is decided in [`crate::decide`]; this
-//! module carries it out and decides nothing.
+//! The controller: watches, and reconciles every workload with its LogSidecars. [`crate::decide`] decides what to do; this module carries
+//! it out.
 //!
 //! ```text
 //! watch ── workloads ────→ store ─→ queue of workloads ──→ reconcile: observe, decide, carry out, record ─┐
@@ -99,10 +99,10 @@ pub enum Error {
     /// The address of the health endpoints cannot be used.
     #[error("cannot serve health on {0}")]
     Health(SocketAddr, #[source] std::io::Error),
-    /// The Lease could not be renewed, or is another one's: whatever was not done yet is done by its new holder.
+    /// The Lease could not be renewed, or another replica holds it. That one continues the work.
     #[error("no longer the leader")]
     Lost,
-    /// A part of the controller ended although nobody asked it to.
+    /// A task of the controller ended unexpectedly.
     #[error("a part of the controller ended unexpectedly")]
     Ended,
 }

@@ -1,4 +1,4 @@
-//! Workloads: objects with a pod template, and what is known of one without asking anybody.
+//! Workloads: objects with a pod template, and what can be read from one object alone.
 //!
 //! * [`id`]: its identity and address
 //! * [`snapshot`]: one version of it, as it is kept; [`packed`]: the form of its template there

@@ -1,7 +1,6 @@
 //! Reads what preflight judges by: a namespace and the quotas, limits and autoscalers in it.
 //!
-//! Preflight is advice. What cannot be read is an error for whoever asks, told once in the log, and no reason to wait: the
-//! API server has the last word anyway.
+//! Preflight is advisory. A failed read is returned as an error, logged once, and delays nothing: the API server decides in the end.
 
 use std::{
     collections::HashMap,
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 use super::request::{RequestError, TIMEOUT, bounded, list as list_all, objects};
 use crate::preflight::NamespaceConstraints;
 
-/// How long what was read is good enough: many workloads of a namespace are looked at one after the other.
+/// How long a read is cached: many workloads of a namespace are reconciled one after the other.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// Why the constraints are not known.
@@ -85,7 +84,7 @@ async fn list<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str) -
     Ok(found.into_iter().map(value).collect())
 }
 
-/// As JSON, without what is most of it and says nothing.
+/// Returns the object as JSON, without `managedFields`.
 fn value(mut object: DynamicObject) -> Value {
     object.metadata.managed_fields = None;
     serde_json::to_value(object).unwrap_or_default()
@@ -139,7 +138,7 @@ impl NamespaceCache {
         found
     }
 
-    /// What is out of date goes when another namespace comes. Errors are small, and who forgets them tells them again.
+    /// Returns the slot of a namespace, and evicts stale entries when it is new. Errors stay: an evicted one would be logged again.
     fn slot(&self, namespace: &str) -> Arc<Slot> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(namespace) {

@@ -1,4 +1,5 @@
-//! The limits of every request: time, and objects held at once. No other file has a time limit for a request or reads pages.
+//! The limits of requests: time, and objects in memory at once. All requests use them, except those for the Lease, which have a
+//! shorter time limit (`operator/lease.rs`).
 
 use std::{fmt::Debug, ops::ControlFlow, time::Duration};
 
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// No request takes longer; the client itself has no limit for the time until an answer.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many objects are in a page of a list: what is decoded at once, 50 KiB for each, is what memory peaks with.
+/// The number of objects in a page of a list. It bounds peak memory: a decoded object takes about 50 KiB.
 pub const PAGE: u32 = 100;
 
 /// A request that failed.

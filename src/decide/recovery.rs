@@ -34,7 +34,7 @@ pub(super) enum RecoveryAction<'a> {
 }
 
 impl RecoveryAction<'_> {
-    /// Whether the workload is changed, or was, to be as before.
+    /// Whether the action changes the workload back to its state before the failed revision.
     pub const fn restores(&self) -> bool {
         matches!(self, Self::Remove | Self::PutBack(..))
     }

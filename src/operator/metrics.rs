@@ -44,7 +44,7 @@ struct ByKind {
     kind: String,
 }
 
-/// What is counted as it happens. (What *is* at a moment is looked up when somebody asks.)
+/// Counters and histograms. Gauges are read when `/metrics` is requested.
 pub(super) struct Metrics {
     writes: Family<ByResult, Counter>,
     watch_interruptions: Family<ByKind, Counter>,

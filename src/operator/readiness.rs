@@ -22,7 +22,7 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// That of a process with so many watches.
+    /// Creates the readiness of a process with this number of watches.
     pub fn new(watches: usize) -> Self {
         Self { leads: AtomicBool::new(false), watches, listed: Mutex::default(), is_synced: watch::channel(false).0 }
     }
@@ -56,7 +56,7 @@ impl Readiness {
         *self.is_synced.borrow()
     }
 
-    /// Waits for that.
+    /// Waits until the first list of everything is complete.
     pub async fn until_synced(&self) {
         // The sender lives as long as this value.
         drop(self.is_synced.subscribe().wait_for(|synced| *synced).await);

@@ -1,4 +1,4 @@
-//! Starts the parts of the operator, and ends them so that no answer of the API server goes unheard.
+//! Starts the controller, and stops it only after requests in flight have been answered.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The watches: from events to the store and to the queues.
 //!
-//! A list that the API server sends is taken for what it is: what is in it is kept at once, what is missing from it leaves the
-//! store only when the list is complete, and leaving the store takes nothing out of any workload.
+//! Objects in a list are stored at once. Objects missing from it leave the store when the list is complete. Leaving the store alone
+//! removes nothing from a workload: absence has to be confirmed.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -159,7 +159,7 @@ fn is_not_served(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
 }
 
-/// What to tell of an error: the most likely one, a missing CRD, has a remedy.
+/// Describes an error for the log, with a remedy for the most likely one, a missing CRD.
 fn cause(kind: &str, error: &watcher::Error) -> String {
     let (watcher::Error::InitialListFailed(inner) | watcher::Error::WatchStartFailed(inner)) = error else {
         return error.to_string();

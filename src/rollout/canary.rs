@@ -20,7 +20,7 @@ pub struct CanaryCandidate<W> {
     pub is_selected: bool,
 }
 
-/// Who may be a canary, and how many are chosen where no selector applies.
+/// The candidates, and how many canaries to choose if no selector applies.
 #[derive(Clone, Debug)]
 pub struct CanaryCandidates<W> {
     /// The workloads that the `LogSidecar` targets.

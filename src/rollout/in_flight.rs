@@ -18,7 +18,7 @@ pub struct InFlight {
     pub revision: String,
     /// Whether items are removed. A removal never fails.
     pub removing: bool,
-    /// Whether it occupies a place of `maxConcurrent`: pods are being replaced, which those of a paused Deployment are not.
+    /// Whether it uses the budget (`maxConcurrent`). Not while the workload is paused: no pods are replaced.
     pub counts: bool,
     /// Whether the change has been written.
     pub written: bool,

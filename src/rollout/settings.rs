@@ -38,7 +38,7 @@ enum Concurrency {
 /// Who goes first.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CanarySelection {
-    /// So many.
+    /// This number of workloads.
     Count(usize),
     /// Those with these labels.
     Selected(LabelSelector),

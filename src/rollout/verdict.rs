@@ -5,8 +5,8 @@
 //!   without a restart. It has failed when a sidecar ends or cannot start, when the workload gives up (`progressDeadlineSeconds`), or
 //!   when nothing has progressed for that long.
 //! * *Without pods* (zero replicas, `CronJob`): done as soon as it is observed. It proves nothing, so it is never a canary.
-//! * *Paused, `OnDelete`*: patched at once, as nothing happens before its owner acts. It takes a place of the budget when its owner does,
-//!   and is no canary. *With a partition*: done when the pods above it are.
+//! * *Paused, `OnDelete`*: never a canary, and uses no budget until its owner resumes it or deletes pods. *With a partition*: done when
+//!   the pods at or above the partition are updated.
 //! * *Unhealthy before the change*: never a canary, and cannot fail by staying so; its sidecar can. It keeps its place until that has
 //!   run for `soak` and nothing has progressed for 15 s: a workload that is being scaled looks the same, and still moves.
 //! * *Moving before the change*, because it is new or its owner has just changed it: a canary only if no workload is available. That it does
@@ -49,7 +49,7 @@ pub struct Sighting<'a> {
 /// What became of a workload in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It has arrived.
+    /// It has succeeded.
     Succeeded,
     /// It has failed: the cause, for users.
     Failed(String),

@@ -47,7 +47,7 @@ impl Key {
         }
     }
 
-    /// Takes the item out. A list that becomes empty goes with it, or gets the value that it had when it was `blank` before.
+    /// Removes the item. A list that becomes empty is removed, or set to `blank`, its value before the injection.
     pub fn remove(&self, template: &mut Value, blank: Option<&Value>) {
         let (field, key) = self.list_key();
         let Some(holder) = self.holder_mut(template) else { return };

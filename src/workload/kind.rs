@@ -32,11 +32,11 @@ pub enum Kind {
     Pod,
     /// `v1`
     PodTemplate,
-    /// One that is not Kubernetes' own. For the life of the program, so that a kind stays a small value.
+    /// A custom resource. `'static`, so that `Kind` stays `Copy`.
     Custom(&'static Custom),
 }
 
-/// A kind that the program has been told of.
+/// A custom kind, from an option.
 ///
 /// Written `GROUP/VERSION/KIND=POINTER`, where the pointer (RFC 6901) says where the pod template is:
 /// `argoproj.io/v1alpha1/Rollout=/spec/template`. A plural that does not follow from the kind comes after it:
@@ -156,7 +156,7 @@ impl Kind {
         }
     }
 
-    /// Whether somebody who writes this `kind`, and perhaps this `apiGroup`, means this one.
+    /// Whether a `target` with this `kind` and optional `apiGroup` means this kind.
     #[must_use]
     pub fn is_meant_by(self, group: Option<&str>, kind: &str) -> bool {
         let is_default = !matches!(self, Self::Custom(_));
@@ -191,7 +191,7 @@ impl std::fmt::Display for Kind {
 pub struct Kinds(Vec<Kind>);
 
 impl Kinds {
-    /// Adds kinds to Kubernetes' own. They live as long as the program: it is told of them once, when it starts.
+    /// Adds custom kinds to Kubernetes' own. They are never freed: they are read once, at the start.
     #[must_use]
     pub fn with(custom: impl IntoIterator<Item = Custom>) -> Self {
         Self(custom.into_iter().map(|custom| Kind::Custom(Box::leak(Box::new(custom)))).collect())

@@ -1,7 +1,7 @@
 //! The ledger: what was put into a workload, by which `LogSidecar`, written on the workload itself.
 //!
-//! It survives restarts and backups, and is what `uninject`, status and clean-up read. Anybody who may edit the workload
-//! may edit it, so it is a claim and never proof: see `held`.
+//! It survives restarts and backups, and is what `uninject`, status and clean-up read. Any editor of the workload can edit it, so it
+//! proves nothing by itself: `plan/owned_items.rs` decides which items are ours.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::api::LEDGER_ANNOTATION;
 /// The size that a ledger may not outgrow, in bytes; all annotations of an object together may have 256 KiB.
 pub const LIMIT: usize = 16 * 1024;
 
-/// How [`Ledger::blank`] calls the annotations of the workload; everything else in it is a list of the template.
+/// The key of [`Ledger::blank`] for the annotations of the workload. All other keys name lists of the template.
 pub const BLANK_ANNOTATIONS: &str = "metadata.annotations";
 
 /// The version of the format.
@@ -33,8 +33,8 @@ pub struct Ledger {
     pub workload: Option<String>,
     /// One entry for each `LogSidecar`.
     pub sidecars: Vec<Entry>,
-    /// Lists that were there, but blank, before something was put into them: the list's holder and name, and the blank
-    /// value. Taking out restores them.
+    /// Lists that existed, but were `null` or empty, before the injection: the path of the list, and that value. A removal restores
+    /// them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blank: BTreeMap<String, Value>,
 }
@@ -55,17 +55,17 @@ pub struct Entry {
     /// The revision of the `LogSidecar` that made them; absent in a file. See [`crate::plan::ResolvedSpec::revision`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// The revision that was there before, if there was one: what a failed rollout gives back. Empty if nobody knows which.
+    /// The revision before this one, which a rollback restores. `None` if there was none, empty if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// How the workload did before this revision came: what was not well then says little afterwards.
+    /// The health of the workload before this revision was injected: an unhealthy one says little about the sidecar.
     #[serde(default, skip_serializing_if = "Before::is_well")]
     pub before: Before,
     /// The items, each with the digest of its normal form.
     pub items: BTreeMap<Key, String>,
 }
 
-/// How a workload did before something was changed in it.
+/// The health of a workload before a change.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub enum Before {
@@ -79,7 +79,7 @@ pub enum Before {
 }
 
 impl Before {
-    /// Whether that it does not do well now is news. (By reference, as serde asks.)
+    /// Whether all pods were available before the change. Takes a reference because serde's `skip_serializing_if` requires it.
     #[must_use]
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
     pub fn is_well(&self) -> bool {
@@ -97,8 +97,8 @@ pub enum Origin {
     /// bring them back.
     File,
     /// A policy of the API server, made by `logsidecar policy`, which cannot compute digests: such an entry names no items and
-    /// vouches for nothing. It says that whatever is exactly what the `LogSidecar` would put in is not the owner's; the first
-    /// plan that finds just that takes the entry over.
+    /// proves nothing. It says that items equal to what the `LogSidecar` would inject are not the owner's. The first plan that finds
+    /// exactly those adopts the entry.
     Policy,
 }
 
@@ -123,7 +123,7 @@ impl Ledger {
         Self { version: VERSION, workload: workload.map(str::to_owned), sidecars: Vec::new(), blank: BTreeMap::new() }
     }
 
-    /// The ledger that a policy writes, in the words of the renderer that made its items.
+    /// The ledger that a policy writes.
     #[must_use]
     pub fn of_policy(sidecar: &str, renderer: u32) -> Self {
         let entry = Entry {
@@ -149,11 +149,11 @@ impl Ledger {
             entry.name.parse::<ObjectName>().map_err(ParseLedgerError::Name)?;
         }
         for entry in ledger.sidecars.iter_mut().filter(|entry| entry.origin == Origin::Policy) {
-            // No policy writes any; whoever has written them proves nothing by it.
+            // A policy writes neither uid nor items: ignore forged ones.
             (entry.uid, entry.items) = (None, BTreeMap::new());
         }
         ledger.drop_twins();
-        // What it remembers goes back into the workload as it is: nobody gets anything else written there by way of it.
+        // These values are written back into the workload: a forged ledger must not inject anything by them.
         ledger.blank.retain(|path, value| match value {
             Value::Null => true,
             Value::Array(list) => list.is_empty() && path != BLANK_ANNOTATIONS,
@@ -184,7 +184,7 @@ impl Ledger {
         matches!((self.workload.as_deref(), workload), (Some(ours), Some(theirs)) if ours != theirs)
     }
 
-    /// The ledger as it counts for a workload: of a copy it says what the manifest of the copy holds.
+    /// The ledger as it applies to a workload. If the workload is a copy of another, all entries count as parts of its manifest.
     #[must_use]
     pub fn seen_from(&self, workload: Option<&str>) -> Self {
         let mut seen = self.clone();
@@ -198,7 +198,7 @@ impl Ledger {
         seen
     }
 
-    /// Of two entries that the same `LogSidecar` could take for its own only the first counts.
+    /// Keeps the first of several entries that match the same `LogSidecar`.
     fn drop_twins(&mut self) {
         for entry in std::mem::take(&mut self.sidecars) {
             if self.entry(&entry.name, entry.uid.as_deref()).is_none() {

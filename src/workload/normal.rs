@@ -1,8 +1,8 @@
 //! The normal form of an item: what stays when the API server's defaults and spellings are taken away.
 //!
 //! Two items are the same for us if their normal forms are equal, so an item that we sent and the one that the API server
-//! stored compare equal without asking it. What is missing here costs one dry-run for each workload after a restart, never
-//! a write; what is here wrongly would hide a change, so only defaults that never depend on anything else are listed.
+//! stored compare equal without a request. A default that is missing here costs one dry run for each workload after a restart, never a
+//! write. A wrong one would hide a change, so only constant defaults are listed.
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};

@@ -46,7 +46,7 @@ impl Owned {
         Self::new(items, "2026-01-01T00:00:00Z".parse().ok())
     }
 
-    /// Whether what we own was written when something that was created then (RFC 3339) existed already.
+    /// Whether our last write is not older than an object with this creation time (RFC 3339). `false` if no item is owned.
     #[must_use]
     pub fn is_written_since(&self, created: &str) -> bool {
         let created: Option<Timestamp> = created.parse().ok();
@@ -61,7 +61,7 @@ impl Owned {
 
     /// Whether an item is still the one that we put in, changed as it may be.
     ///
-    /// Whoever applies a volume of his own under the name of ours changes its source and leaves us the list key.
+    /// Another manager that applies its own volume under our name changes the source, and leaves the list key to us.
     #[must_use]
     pub fn holds(&self, key: &Key, item: &Value) -> bool {
         self.items.binary_search_by_key(&key, |(owned, _)| owned).is_ok_and(|at| {

@@ -15,7 +15,7 @@ use crate::{
 /// Kubernetes' own default for Deployments, in seconds; other kinds have none.
 const DEADLINE: i64 = 600;
 
-/// What a Deployment has that never gives up. To us it does after the default, or it would keep its place for ever.
+/// `progressDeadlineSeconds` of a Deployment without a deadline. The default counts instead, or it would keep its place forever.
 const NEVER: i64 = 2_147_483_647;
 
 fn deadline(written: i64) -> Duration {
@@ -37,7 +37,7 @@ pub enum Progress {
     Held(Reason),
 }
 
-/// A workload as far as rolling it out needs to know it.
+/// The rollout state of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadStatus {
     /// How far it is.
@@ -112,7 +112,7 @@ impl WorkloadStatus {
         }
     }
 
-    /// How it does, for those who look at it after a change.
+    /// Returns the current health, to record it before a change.
     #[must_use]
     pub fn before(&self) -> Before {
         match self.progress {
@@ -201,7 +201,7 @@ fn progress(kind: Kind, object: Object<'_>) -> Progress {
         // The next Job has the new template; those that run are left alone.
         Kind::CronJob => Progress::Done,
         Kind::Deployment | Kind::Custom(_) if is_paused => Progress::Held(Reason::Paused),
-        // Whoever is to report on it has not been seen yet, and may not exist: there is nothing to wait for.
+        // Its controller has written no status yet, and may not exist: there is nothing to wait for.
         Kind::Custom(_) if object.0.get("status").is_none_or(Value::is_null) => Progress::Done,
         _ if !object.is_observed() => Progress::Moving,
         Kind::DaemonSet => daemon_set(object),
