@@ -3,8 +3,6 @@
 //! The status of a workload is not enough: a native sidecar that crashes after 12 s has made its Deployment available after 3 s, and
 //! one that cannot start shows in the workload only when its deadline has passed, ten minutes later.
 
-use std::time::Duration;
-
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -23,7 +21,7 @@ const HOPELESS: [&str; 7] = [
 ];
 
 /// How far the clocks of a node and of this program may differ.
-const CLOCK_SKEW: Duration = Duration::from_secs(5);
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// The health of the sidecars in the pods of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,8 +152,9 @@ fn container_state(status: &Value, began: Timestamp) -> ContainerState {
     let runs = if running { ContainerState::Running } else { ContainerState::Starting };
     let waiting = status["state"]["waiting"]["reason"].as_str().unwrap_or_default();
     let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]].into_iter().find(|end| end.is_object());
-    let skew = SignedDuration::try_from(CLOCK_SKEW).unwrap_or_default();
-    if ended.and_then(|end| timestamp(&end["finishedAt"])).is_some_and(|at| at + skew < began) {
+    // In seconds: users may write any time into a status, and one near the end of time has no successor.
+    let is_earlier = |at: Timestamp| at.as_second().saturating_add(CLOCK_SKEW.as_secs()) < began.as_second();
+    if ended.and_then(|end| timestamp(&end["finishedAt"])).is_some_and(is_earlier) {
         // It may still be in the back-off after that.
         return runs;
     }
