@@ -1,8 +1,8 @@
-//! Who of several controllers works: the one that holds a Lease.
+//! Leader election: of several replicas, the one that holds the Lease works.
 //!
 //! The rules are those of Kubernetes' own components (client-go's `leaderelection`): whether a Lease has run out is judged by how long
-//! *we* have seen it unchanged, so that clocks of other nodes do not matter; and the holder gives up, by his own clock, well before anybody
-//! else may take it. Whoever waits watches the Lease, so that one that is given back is taken at once.
+//! *this* process has seen it unchanged, so clocks of other nodes do not matter. The holder stops, by its own clock, well before another
+//! replica may acquire the Lease. A standby watches the Lease, and acquires a released one at once.
 
 use std::time::Duration;
 
@@ -23,24 +23,24 @@ use crate::api::MANAGER;
 /// How long a Lease counts that is not renewed.
 const DURATION: Duration = Duration::from_secs(15);
 
-/// How long the holder goes on without having renewed it. The difference is for requests that are still under way.
+/// How long the holder works without a successful renewal. The difference to [`DURATION`] is for requests in flight.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often it is renewed, and how long a request for that may take.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// How long whoever waits trusts a watch to tell him of a change.
-const LOOK: Duration = Duration::from_secs(30);
+/// How long a standby relies on one watch before it reads the Lease again.
+const WATCH_LIMIT: Duration = Duration::from_secs(30);
 
-/// A place among those who may lead.
+/// A replica that takes part in the election.
 pub(super) struct Candidate {
     api: Api<Lease>,
     name: String,
-    /// Who we are: no two processes have the same.
+    /// The identity of this process, unique among all.
     identity: String,
 }
 
-/// The Lease is ours.
+/// The Lease, held by this process.
 pub(super) struct Leadership {
     candidate: Candidate,
     lease: Lease,
@@ -48,7 +48,7 @@ pub(super) struct Leadership {
     renewed: Instant,
 }
 
-/// What whoever waits has last seen, and since when.
+/// The Lease as a standby has last seen it, and since when.
 struct Observed {
     lease: Lease,
     since: Instant,
@@ -106,7 +106,7 @@ impl Candidate {
         }
         let mut lease = found;
         lease.spec = Some(self.claim(lease.spec.as_ref()));
-        // With the version that was read: whoever else has been faster makes this a conflict.
+        // With the version that was read: a faster replica makes this a conflict.
         won(bounded(self.api.replace(&self.name, &params(), &lease)).await)
     }
 
@@ -122,7 +122,7 @@ impl Candidate {
         }
     }
 
-    /// Waits until the Lease has another holder, has run out, or until it is better to look for oneself.
+    /// Waits until the Lease has another holder or has expired, at most for [`WATCH_LIMIT`].
     async fn until_changed(&self, observed: &mut Option<Observed>) {
         let Some(observed) = observed else { return sleep(PERIOD).await };
         let version = observed.lease.resource_version().unwrap_or_default();
@@ -131,7 +131,7 @@ impl Candidate {
         let Ok(Ok(events)) = timeout(PERIOD, self.api.watch(&params, &version)).await else { return sleep(PERIOD).await };
         let mut events = events.boxed();
         loop {
-            let patience = observed.remaining().min(LOOK.saturating_sub(start.elapsed()));
+            let patience = observed.remaining().min(WATCH_LIMIT.saturating_sub(start.elapsed()));
             match timeout(patience, events.try_next()).await {
                 // The holder renews it.
                 Ok(Ok(Some(WatchEvent::Modified(lease)))) if holder(&lease) == holder(&observed.lease) => {
@@ -147,7 +147,7 @@ impl Candidate {
 }
 
 impl Observed {
-    /// How long it counts from now on.
+    /// The time until the Lease expires; zero if it has no holder.
     fn remaining(&self) -> Duration {
         if holder(&self.lease).is_empty() {
             return Duration::ZERO;
@@ -181,7 +181,7 @@ impl Leadership {
         }
     }
 
-    /// Whether it is still ours.
+    /// Renews the Lease. Returns `false` if another replica holds it.
     async fn renew(&mut self) -> kube::Result<bool> {
         let candidate = &self.candidate;
         if let Some(spec) = &mut self.lease.spec {
@@ -189,7 +189,7 @@ impl Leadership {
         }
         match bounded(candidate.api.replace(&candidate.name, &params(), &self.lease)).await {
             Ok(lease) => self.lease = lease,
-            // Somebody has labelled it, or an answer to us was lost.
+            // Its metadata was changed, or an answer was lost.
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let found = bounded(candidate.api.get(&candidate.name)).await?;
                 if holder(&found) != candidate.identity {
@@ -203,16 +203,29 @@ impl Leadership {
         Ok(true)
     }
 
-    /// Gives it back, so that nobody has to wait until it runs out. Nothing may be under way any more.
+    /// Releases the Lease, so that a standby need not wait until it expires. No request may be in flight.
     pub async fn release(mut self) {
-        if let Some(spec) = &mut self.lease.spec {
+        let mut released = self.replace_holder().await;
+        if matches!(&released, Err(kube::Error::Api(status)) if status.code == 409) {
+            // The shutdown has cut off a renewal that arrived.
+            released = match self.renew().await {
+                Ok(false) => return,
+                Ok(true) | Err(_) => self.replace_holder().await,
+            };
+        }
+        if let Err(error) = released {
+            tracing::warn!(lease = self.candidate.name, "the lease could not be given back, and runs out: {error}");
+        }
+    }
+
+    /// Writes the Lease without a holder.
+    async fn replace_holder(&self) -> kube::Result<()> {
+        let mut lease = self.lease.clone();
+        if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
             spec.lease_duration_seconds = Some(1);
         }
-        let candidate = &self.candidate;
-        if let Err(error) = bounded(candidate.api.replace(&candidate.name, &params(), &self.lease)).await {
-            tracing::warn!(lease = candidate.name, "the lease could not be given back, and runs out: {error}");
-        }
+        bounded(self.candidate.api.replace(&self.candidate.name, &params(), &lease)).await.map(drop)
     }
 }
 
@@ -224,7 +237,7 @@ fn holder(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
 }
 
-/// Somebody else was faster: that is no error.
+/// Maps a conflict to `None`: another replica was faster.
 fn won(answer: kube::Result<Lease>) -> kube::Result<Option<Lease>> {
     match answer {
         Ok(lease) => Ok(Some(lease)),
@@ -233,7 +246,7 @@ fn won(answer: kube::Result<Lease>) -> kube::Result<Option<Lease>> {
     }
 }
 
-/// No answer in time is an error, too.
+/// Sends a request with the time limit [`PERIOD`].
 async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     timeout(PERIOD, request).await.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())))
 }
