@@ -1,5 +1,5 @@
-//! A `LogSidecar` as everything behind the watch sees it: validated and resolved once, when it is observed. No code behind this file
-//! reads a raw spec.
+//! A `LogSidecar`, validated and resolved once, when it is observed. No other code parses the JSON of a `LogSidecar`; the spec of an
+//! earlier revision is parsed in `cluster/kept.rs`.
 
 use std::sync::Arc;
 
@@ -125,10 +125,11 @@ impl ValidatedLogSidecar {
         }
     }
 
-    /// What its status says about its rollout, whoever wrote it.
+    /// What its status says about its rollout, whoever wrote it. A generation that it has not reached is that of another object.
     #[must_use]
     pub fn recorded_rollout(&self, kinds: &Kinds) -> RecordedRollout<WorkloadKey> {
-        let RolloutStatus { revision, generation, stage, under_way: _, halted_at } = self.status.rollout.clone();
+        let recorded = Some(&self.status.rollout).filter(|rollout| rollout.generation <= self.generation);
+        let RolloutStatus { revision, generation, stage, halted_at, .. } = recorded.cloned().unwrap_or_default();
         let failed = halted_at.and_then(|HaltedTarget { api_group, kind, name, cause }| {
             let kind = kinds.meant_by(Some(&api_group), &kind)?;
             Some((

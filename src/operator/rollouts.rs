@@ -45,7 +45,7 @@ impl Rollouts {
         Self { scheduler: Mutex::default(), kinds }
     }
 
-    /// Never held while waiting for anything. Its holder may read the store, and not the other way round.
+    /// Locks the scheduler. Never hold the lock across an `await`. Lock order: scheduler before store.
     pub fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +71,7 @@ impl Rollouts {
         let mut scheduler = self.scheduler();
         let is_requested = |sidecar: &ValidatedLogSidecar| requests.iter().any(|request| request.sidecar == sidecar.key);
         let is_stale = |sidecar: &ValidatedLogSidecar| {
-            sidecar.spec.is_ok() && scheduler.revision(&sidecar.key).is_some_and(|revision| revision != sidecar.revision())
+            sidecar.spec.is_ok() && !scheduler.is_about(&sidecar.key, (&sidecar.uid, sidecar.generation))
         };
         if log_sidecars.iter().any(|sidecar| is_requested(sidecar) && is_stale(sidecar)) {
             return Turn::Stale;
@@ -102,11 +102,14 @@ impl Rollouts {
                     scheduler.update_all(key, |in_flight| (in_flight.removing, in_flight.written) = (true, true));
                 }
                 RolloutChange::ExcludeFromCanaries => {
-                    log_sidecars.iter().for_each(|sidecar| scheduler.exclude_canary(&sidecar.key, sidecar.revision(), key));
+                    log_sidecars
+                        .iter()
+                        .for_each(|sidecar| scheduler.exclude_canary(&sidecar.key, (&sidecar.uid, sidecar.generation), key));
                 }
                 RolloutChange::JudgeCanary(sidecar, fitness) => {
                     if let Some(decided) = log_sidecars.iter().find(|decided| decided.key == *sidecar) {
-                        scheduler.judge_canary(sidecar, decided.revision(), key, fitness, &begin(workload));
+                        let spec = (decided.uid.as_str(), decided.generation);
+                        scheduler.judge_canary(sidecar, spec, key, fitness, &begin(workload));
                     }
                 }
             }
@@ -116,7 +119,9 @@ impl Rollouts {
     /// Where the rollout of a `LogSidecar` is, for its status.
     pub fn status(&self, sidecar: &ValidatedLogSidecar) -> RolloutStatus {
         let scheduler = self.scheduler();
-        let Some(RolloutProgress { revision, generation, stage, in_flight }) = scheduler.progress(&sidecar.key) else {
+        // That of an earlier LogSidecar of the same name says nothing about this one.
+        let progress = scheduler.progress(&sidecar.key).filter(|progress| progress.owner == sidecar.uid);
+        let Some(RolloutProgress { owner: _, revision, generation, stage, in_flight }) = progress else {
             return sidecar.status.rollout.clone();
         };
         let halted_at = scheduler.failure(&sidecar.key).map(|(at, cause)| HaltedTarget {
@@ -144,7 +149,7 @@ impl Rollouts {
     }
 
     /// Tracks what is in flight when the program starts, once: the controller before it may have begun that. Whatever replaces its
-    /// pods counts until it is done, as nothing tells any more what something was removed from.
+    /// pods uses the budget until it is done: which removals were in flight is not recorded anywhere.
     pub fn resume(&self, store: &Store, targets: impl Fn(&str) -> usize) {
         let log_sidecars = store.all_log_sidecars();
         self.revise(&log_sidecars, targets);

@@ -28,6 +28,8 @@ pub struct RolloutScheduler<S, W> {
 /// How far a rollout has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutProgress {
+    /// The uid of the `LogSidecar`.
+    pub owner: String,
     /// The revision that is rolled out.
     pub revision: String,
     /// The `metadata.generation` that it is about.
@@ -184,11 +186,6 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
         halts
     }
 
-    /// Stops tracking without a verdict.
-    pub fn abandon(&mut self, sidecar: &S, workload: &W) {
-        self.change(sidecar, workload, |rollout| drop(rollout.in_flight.remove(workload)));
-    }
-
     /// Stops tracking changes that were allowed and not written.
     pub fn abandon_unwritten(&mut self, workload: &W) {
         for sidecar in self.rollouts_of(workload) {
@@ -200,22 +197,39 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
         }
     }
 
-    /// Excludes a workload from the canaries of a revision: it is refused, or no longer a target. What was found out about another
-    /// revision says nothing about the current one.
-    pub fn exclude_canary(&mut self, sidecar: &S, revision: &str, workload: &W) {
-        if self.revision(sidecar) == Some(revision) {
+    /// Stops tracking a change that has shown nothing. The workload is no canary of its revision.
+    pub fn abandon_inconclusive(&mut self, sidecar: &S, workload: &W) {
+        self.change(sidecar, workload, |rollout| {
+            let in_flight = rollout.in_flight.remove(workload);
+            if in_flight.is_some_and(|in_flight| in_flight.revision == rollout.revision) {
+                rollout.exclude_canary(workload);
+            }
+        });
+    }
+
+    /// Excludes a workload from the canaries: it is refused, or no longer a target. `spec` is the uid and the generation that this
+    /// was decided about; about another one it says nothing.
+    pub fn exclude_canary(&mut self, sidecar: &S, spec: (&str, i64), workload: &W) {
+        if self.is_about(sidecar, spec) {
             self.change(sidecar, workload, |rollout| rollout.exclude_canary(workload));
         }
     }
 
-    /// Applies what a decision about a revision has found, if the workload is a canary of that revision whose turn is due.
-    /// `in_flight` is what a change that begins now would look like.
-    pub fn judge_canary(&mut self, sidecar: &S, revision: &str, workload: &W, fitness: &CanaryFitness, in_flight: &InFlight) {
-        if self.revision(sidecar) != Some(revision) || !self.is_due_canary(sidecar, workload) {
+    /// Applies what a decision about this uid and generation has found, if the workload is a canary whose turn is due. `in_flight` is
+    /// what a change that begins now would look like.
+    pub fn judge_canary(
+        &mut self,
+        sidecar: &S,
+        spec: (&str, i64),
+        workload: &W,
+        fitness: &CanaryFitness,
+        in_flight: &InFlight,
+    ) {
+        if !self.is_about(sidecar, spec) || !self.is_due_canary(sidecar, workload) {
             return;
         }
         match fitness {
-            CanaryFitness::Unfit => self.exclude_canary(sidecar, revision, workload),
+            CanaryFitness::Unfit => self.exclude_canary(sidecar, spec, workload),
             CanaryFitness::HasRevision(before) => {
                 let in_flight = InFlight { written: true, before: *before, ..in_flight.clone() };
                 self.track_existing(sidecar, workload, &in_flight);
@@ -238,6 +252,12 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
                 rollout.woken.remove(workload);
             });
         }
+    }
+
+    /// Whether a rollout is about this uid and generation. Another worker may have seen a newer spec.
+    #[must_use]
+    pub fn is_about(&self, sidecar: &S, (owner, generation): (&str, i64)) -> bool {
+        self.rollouts.get(sidecar).is_some_and(|rollout| rollout.owner == owner && rollout.generation == generation)
     }
 
     /// Whether a workload is a canary that has not succeeded yet.
@@ -287,6 +307,7 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
     #[must_use]
     pub fn progress(&self, sidecar: &S) -> Option<RolloutProgress> {
         self.rollouts.get(sidecar).map(|rollout| RolloutProgress {
+            owner: rollout.owner.clone(),
             revision: rollout.revision.clone(),
             generation: rollout.generation,
             stage: rollout.stage(),
@@ -332,6 +353,13 @@ impl<S: Clone + Ord, W: Clone + Ord> RolloutScheduler<S, W> {
             && let Some(rollout) = self.rollouts.remove(sidecar)
         {
             rollout.members().iter().for_each(|workload| self.unindex(sidecar, workload));
+        }
+    }
+
+    /// The same, if no workload waits for it either.
+    pub fn forget_finished(&mut self, sidecar: &S) {
+        if self.queued(sidecar).is_empty() {
+            self.forget(sidecar);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     workload::{kind::Kind, snapshot::Workload, status::Progress},
 };
 
-/// When the status is written after something has ended.
+/// The delay of the status after a verdict.
 const REPORT: Duration = Duration::from_millis(300);
 
 /// How often the pods of a workload in flight are listed; less often where many are in flight.
@@ -50,7 +50,7 @@ impl Tracked<'_> {
 }
 
 impl WorkloadReconciler {
-    /// Tracks what is in flight at a workload. Returns after what time to reconcile it again, if a watch will not tell.
+    /// Tracks what is in flight at a workload. Returns when to reconcile it again at the latest; `None` if watch events suffice.
     pub(super) async fn track(&self, workload: &Arc<Workload>, log_sidecars: &LogSidecars) -> Option<Duration> {
         let now = Instant::now().into_std();
         let mut tracked = self.tracked(workload, log_sidecars, now);
@@ -86,7 +86,7 @@ impl WorkloadReconciler {
                 tracked.push(Tracked { sidecar, in_flight, containers: containers.unwrap_or_default() });
             } else if workload.status.progress != Progress::Moving || in_flight.is_late(workload.status.deadline, now) {
                 scheduler.finish(&key, &workload.key);
-                scheduler.forget(&key);
+                scheduler.forget_finished(&key);
             }
         }
         tracked
@@ -115,11 +115,9 @@ impl WorkloadReconciler {
     fn record_verdict(&self, workload: &Arc<Workload>, one: &Tracked<'_>, verdict: Verdict, has_sidecar: bool) {
         let (sidecar, key) = (&one.sidecar.key, &workload.key);
         match verdict {
-            // A workload that shows nothing proves nothing.
+            // Without a sidecar in running pods there is no evidence: not a canary.
             Verdict::Succeeded if !has_sidecar && !one.in_flight.removing => {
-                let mut scheduler = self.rollouts.scheduler();
-                scheduler.abandon(sidecar, key);
-                scheduler.exclude_canary(sidecar, &one.in_flight.revision, key);
+                self.rollouts.scheduler().abandon_inconclusive(sidecar, key);
             }
             Verdict::Succeeded => {
                 self.metrics.rolled_out(true, seconds_since(one.in_flight.began));
@@ -147,8 +145,8 @@ impl WorkloadReconciler {
         }
     }
 
-    /// After what time to reconcile a workload with something in flight. Most of what happens is shown by a watch: only the health of the
-    /// sidecars in the pods is not, and that nothing happens at all.
+    /// Returns the polling interval of a workload in flight; `None` if nothing is. A watch shows neither the health of its sidecars nor a
+    /// lack of progress.
     pub(super) fn poll(&self, workload: &Workload) -> Option<Duration> {
         let scheduler = self.rollouts.scheduler();
         let is_in_flight = scheduler.in_flight(&workload.key).any(|(_, in_flight)| in_flight.written && in_flight.counts);

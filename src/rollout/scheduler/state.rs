@@ -20,16 +20,16 @@ const NO_CANDIDATE_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct RolloutState<W> {
     /// The uid of the `LogSidecar`: one that is deleted and created again has the same name.
-    owner: String,
+    pub owner: String,
     pub revision: String,
     pub generation: i64,
     pub limit: usize,
     pub phase: RolloutPhase<W>,
     pub in_flight: BTreeMap<W, InFlight>,
-    /// Workloads that were told to wait before something is put in, and before something is removed.
+    /// Workloads that wait for a turn: for an injection, and for a removal.
     pub waiting: BTreeSet<W>,
     pub leaving: BTreeSet<W>,
-    /// Those of them that were told to ask again.
+    /// Workloads that have been queued to ask again.
     pub woken: BTreeSet<W>,
     /// Where and why the previous attempt failed: the correction has to succeed there first.
     pub failed: Option<(W, String)>,

@@ -83,14 +83,14 @@ fn a_canary_that_cannot_be_served_is_passed_over() {
     let mut scheduler = scheduler(Stage::Canary, 2);
     assert!(put(&mut scheduler, 5).is_err());
     assert_eq!(scheduler.wake(), [3]);
-    scheduler.exclude_canary(&0, "one", &3);
+    scheduler.exclude_canary(&0, ("uid", 1), &3);
     assert_eq!(scheduler.wake(), [5]);
     assert_eq!(put(&mut scheduler, 5), Err(vec![(0, Wait::Canary(vec![4]))]));
     let mut tried = Vec::new();
     while let Err(waits) = put(&mut scheduler, 0) {
         let [(0, Wait::Canary(first))] = waits.as_slice() else { panic!("{waits:?}") };
         tried.extend_from_slice(first);
-        scheduler.exclude_canary(&0, "one", &first[0]);
+        scheduler.exclude_canary(&0, ("uid", 1), &first[0]);
     }
     // The one that would stop completely is the last; when nobody is left, all may start.
     assert_eq!(tried, [4, 5, 6, 7, 8, 9, 2]);
@@ -220,16 +220,30 @@ fn change_for_another_revision_says_nothing_about_the_current_one() {
 
 /// Another worker may have seen the corrected spec while this one still decided about the halted one.
 #[test]
-fn decision_about_another_revision_says_nothing_about_a_canary() {
+fn decision_about_another_generation_says_nothing_about_a_canary() {
     let mut scheduler = scheduler(Stage::Halted, 3);
     scheduler.revise(&0, "uid", ("two", 2), || recorded(Stage::Halted));
     assert_eq!(put(&mut scheduler, 5), Err(vec![(0, Wait::Canary(vec![3]))]));
-    scheduler.judge_canary(&0, "one", &3, &CanaryFitness::HasRevision(Before::Well), &in_flight());
-    scheduler.judge_canary(&0, "one", &3, &CanaryFitness::Unfit, &in_flight());
-    scheduler.exclude_canary(&0, "one", &3);
+    scheduler.judge_canary(&0, ("uid", 1), &3, &CanaryFitness::HasRevision(Before::Well), &in_flight());
+    scheduler.judge_canary(&0, ("uid", 1), &3, &CanaryFitness::Unfit, &in_flight());
+    scheduler.exclude_canary(&0, ("uid", 1), &3);
     assert_eq!((scheduler.is_due_canary(&0, &3), scheduler.in_flight(&3).count()), (true, 0));
-    scheduler.judge_canary(&0, "two", &3, &CanaryFitness::HasRevision(Before::Well), &in_flight());
+    scheduler.judge_canary(&0, ("uid", 2), &3, &CanaryFitness::HasRevision(Before::Well), &in_flight());
     assert_eq!(scheduler.in_flight(&3).count(), 1);
+}
+
+#[test]
+fn removals_that_wait_for_a_deleted_log_sidecar_are_not_forgotten() {
+    let mut scheduler = scheduler(Stage::Rolling, 1);
+    assert!(take(&mut scheduler, 4, false) && !take(&mut scheduler, 5, false));
+    scheduler.forget(&0);
+    scheduler.finish(&0, &4);
+    scheduler.forget_finished(&0);
+    assert_eq!(scheduler.wake(), [5]);
+    assert!(take(&mut scheduler, 5, false));
+    scheduler.finish(&0, &5);
+    scheduler.forget_finished(&0);
+    assert_eq!(scheduler.progress(&0), None);
 }
 
 #[test]
