@@ -1,5 +1,6 @@
 //! Sends the guarded patch of a workload, or its dry run, and says why it was not taken.
 
+use json_patch::PatchOperation;
 use kube::{
     Client,
     api::{Patch, PatchParams, ValidationDirective},
@@ -11,7 +12,7 @@ use super::request::{RequestError, TIMEOUT, bounded, objects};
 use crate::{
     api::{MANAGER, Reason},
     decide::question::WriteError,
-    plan::{Plan, Refusal, patch::operations},
+    plan::{Plan, Refusal},
     workload::{
         key::{containers, list},
         snapshot::Workload,
@@ -27,15 +28,14 @@ pub enum Mode {
     Write,
 }
 
-/// Sends the patch that carries out a plan on a workload with this template; returns the object as the API server has it now.
+/// Sends the patch of a plan; returns the workload as the API server has it now.
 ///
 /// # Errors
 /// Why it was not taken, without any value of an environment.
 pub async fn apply(
     client: &Client,
     workload: &Workload,
-    template: &Value,
-    plan: &Plan,
+    (plan, patch): (&Plan, Vec<PatchOperation>),
     mode: Mode,
 ) -> Result<Workload, WriteError> {
     let kind = workload.key.id.kind;
@@ -46,13 +46,13 @@ pub async fn apply(
         field_manager: Some(MANAGER.to_owned()),
         field_validation: Some(ValidationDirective::Strict),
     };
-    let patch: Patch<()> = Patch::Json(json_patch::Patch(operations(workload, template, plan)));
+    let patch: Patch<()> = Patch::Json(json_patch::Patch(patch));
     let answer = bounded(api.patch(&workload.key.id.name, &params, &patch)).await;
-    let object = answer.map_err(|error| explain(error, &Secrets::of(&plan.template)))?;
+    let object = answer.map_err(|error| write_error(error, &Secrets::of(&plan.template)))?;
     Workload::observe(kind, &object).ok_or_else(|| WriteError::Failed("its answer is not a workload".to_owned()))
 }
 
-fn explain(error: RequestError, secrets: &Secrets) -> WriteError {
+fn write_error(error: RequestError, secrets: &Secrets) -> WriteError {
     match error {
         RequestError::Timeout => WriteError::Timeout(TIMEOUT.as_secs()),
         RequestError::Kube(kube::Error::Api(status)) => from_status(&status, secrets),
@@ -60,8 +60,7 @@ fn explain(error: RequestError, secrets: &Secrets) -> WriteError {
     }
 }
 
-/// What the API server says in full may hold the environment of somebody's container, so only parts of it are passed on, and
-/// those without any value of it.
+/// The full message of the API server may contain environment values of a container. Only parts are passed on, with such values hidden.
 fn from_status(status: &Status, secrets: &Secrets) -> WriteError {
     let details = status.details.as_ref();
     let names_kind = details.is_some_and(|details| !details.kind.is_empty());
@@ -100,7 +99,7 @@ fn short(message: &str) -> String {
 struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Very short values are words of every sentence.
+    /// The length from which a value is hidden: shorter ones occur in any message.
     const SHORTEST: usize = 4;
 
     fn of(template: &Value) -> Self {

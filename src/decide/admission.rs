@@ -1,5 +1,4 @@
-//! Whether a plan may be carried out now: not if the new pods would be stopped, if its author only wants to know, or if it is not the
-//! workload's turn.
+//! Whether a plan may be carried out now. Not if preflight finds a blocker, if the mode is `Plan`, or if it is not the workload's turn.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{OnFailure, Reason, RolloutMode},
-    plan::{self, Claim, Effect, Intent, Plan, Refusal, ResolvedSpec, claim::Evidence},
+    plan::{Claim, Effect, Intent, Plan, Refusal, ResolvedSpec, claim::Evidence},
     preflight::{self, NamespaceConstraints},
     rollout::{
         canary::CanaryFitness,
@@ -75,7 +74,7 @@ impl Attempt<'_> {
         if moving.is_empty() { active } else { moving }
     }
 
-    /// The claim whose change the new pods would not survive, and why. What is put back after a failure was there before.
+    /// The claim that would keep the new pods from starting, and why. A rollback is not checked: its items were there before.
     fn blocked(&self, movers: &[usize], plan: &Plan) -> Step<Option<(usize, Refusal)>> {
         let applies = |index: &&usize| {
             let claim = &self.claims[**index];
@@ -90,7 +89,7 @@ impl Attempt<'_> {
             Constraints::Read(constraints) => constraints,
         };
         let Some(all) = self.blocker(&plan.template, constraints) else { return Ok(None) };
-        // Of several, the one that would be blocked alone; if it is only too much together, the newest.
+        // Of several, the first that would be blocked alone. If only their sum is too much, the newest.
         let alone = |index: usize| {
             let mut claims = self.claims.clone();
             for other in applying.iter().filter(|other| **other != index) {
@@ -158,7 +157,7 @@ impl Attempt<'_> {
         };
         let removes_now = requests.iter().any(|request| request.removing && wait_of(request).is_none());
         let is_halted = waits.iter().any(|(_, wait)| matches!(wait, Wait::Halted(_)));
-        // A canary of one does not wait for that of another, which may wait for this one.
+        // A canary does not wait for the canary of another LogSidecar: that one may wait for this one (deadlock).
         let goes_alone = is_canary && waits.iter().all(|(_, wait)| matches!(wait, Wait::Canary(_) | Wait::Halted(_)));
         let mut is_less = false;
         for (request, index) in requests.iter().zip(movers.iter().copied()) {
@@ -168,8 +167,7 @@ impl Attempt<'_> {
                     self.hold_back(index, Refusal::new(Reason::Halted, message));
                     is_less = true;
                 }
-                // A removal, and what is not halted, does not wait for the rest. What that waits for changes with time: status has
-                // the words.
+                // A removal does not wait for the others, nor does a canary. The status adds what they wait for.
                 Some(_) if (removes_now || goes_alone) && !request.removing => {
                     self.hold_back(index, Refusal::new(Reason::Queued, ""));
                     is_less = true;
@@ -182,7 +180,7 @@ impl Attempt<'_> {
                 }
             }
         }
-        // Every time there is one claim less, or there is no other time.
+        // HeldBack plans again with fewer claims, so this ends.
         if is_less { Admission::HeldBack } else { Admission::Wait }
     }
 
@@ -190,7 +188,7 @@ impl Attempt<'_> {
     pub fn write(&self, plan: &Arc<Plan>, state: PlanState, conflict_key: String) -> Box<Decision> {
         let movers = self.movers(plan).into_iter().map(|index| self.claims[index].name.to_owned()).collect::<BTreeSet<_>>();
         let write = Write {
-            patch: plan::patch::operations(self.observation.workload, &self.observation.template, plan),
+            patch: self.observation.patch(plan),
             claims: self.claims.iter().map(|claim| self.owned(claim)).collect(),
             prerequisites: self.prerequisites(plan),
             conflict_key,
@@ -214,7 +212,8 @@ impl Attempt<'_> {
             let (Intent::Apply(spec), Some(sidecar)) = (claim.intent, self.observation.log_sidecar(claim.uid)) else {
                 continue;
             };
-            if movers.contains(&index) {
+            // What is put back was kept when it was written.
+            if movers.contains(&index) && !self.restoring.contains(claim.name) {
                 prerequisites.push(revision_of(sidecar));
             }
             if !matches!(result.result, Ok(Effect::Applied(_))) {
@@ -259,8 +258,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// What the workload is worth as a canary. One that has what is asked for is judged like one that was just changed; one that
-    /// cannot be served, or would say nothing, is excluded.
+    /// The fitness of the workload as a canary, for each `LogSidecar`. A workload that has the revision already is judged like one that
+    /// was just changed. One that is refused or inconclusive is excluded.
     pub fn judge_canaries(&self, plan: &Plan) -> Vec<RolloutChange> {
         let status = &self.observation.workload.status;
         let is_conclusive = status.pods > 0 && !matches!(status.progress, Progress::Held(_));
@@ -290,7 +289,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Nothing is written that could not be taken back, if the author wants it taken back.
+/// The prerequisite that the current revision is kept; required if `onFailure` is `Rollback`.
 fn revision_of(sidecar: &ValidatedLogSidecar) -> Prerequisite {
     let is_required = sidecar.settings.on_failure == OnFailure::Rollback;
     Prerequisite::Revision { log_sidecar: sidecar.key.clone(), is_required }

@@ -15,6 +15,7 @@ use super::{
     memory::{ConflictHistory, PlanState, REFUSED_FOR, Remembered},
     outcome::{Reporter, conflict_notices, conflict_refusal},
     question::{DryRun, Question},
+    record::failed,
     recovery::{RecoveryAction, recover},
 };
 use crate::{
@@ -64,7 +65,7 @@ impl<'a> Attempt<'a> {
         Ok(attempt)
     }
 
-    /// Plans, and decides whether the plan may be carried out. Each time round, one more claim is kept back.
+    /// Plans, and decides whether the plan may be carried out. Each iteration keeps back at least one more claim.
     pub fn run(mut self) -> Step<Box<Decision>> {
         for _ in 0..=2 * self.claims.len() {
             let plan = self.observation.plan(&self.claims);
@@ -111,14 +112,15 @@ impl<'a> Attempt<'a> {
     fn recall(&mut self, plan: &Plan, state: &PlanState) -> Recall {
         match &self.observation.knowledge.remembered {
             Some(Remembered::Settled(settled)) if self.has_same_ledger(plan) && settled == state => Recall::Settled,
-            Some(Remembered::Refused { state: refused, refusal, until }) if refused == state => {
-                let pause = until.saturating_duration_since(self.observation.knowledge.now);
+            Some(Remembered::Refused(plans)) => {
+                let Some(refused) = plans.iter().find(|refused| refused.state == *state) else { return Recall::Nothing };
+                let pause = refused.until.saturating_duration_since(self.observation.knowledge.now);
                 if pause.is_zero() {
                     return Recall::Nothing;
                 }
-                self.hold_back_newcomers(plan, refusal, pause)
+                self.hold_back_newcomers(plan, &refused.refusal, pause)
             }
-            Some(Remembered::Settled(_) | Remembered::Refused { .. }) | None => Recall::Nothing,
+            Some(Remembered::Settled(_)) | None => Recall::Nothing,
         }
     }
 
@@ -143,8 +145,8 @@ impl<'a> Attempt<'a> {
         Recall::HeldBack
     }
 
-    /// The ledger says that just this was put in, and it is there, but looks otherwise: either it was changed, or an admission plugin
-    /// rewrites it and would again. A dry run tells.
+    /// The ledger is current, but items differ from what was injected: they were changed since, or an admission plugin rewrites them.
+    /// A dry run shows which.
     fn compare_by_dry_run(&self, plan: &Arc<Plan>, state: &PlanState) -> Step<Option<Box<Decision>>> {
         let is_rewritten =
             self.has_same_ledger(plan) && is_complete(self.observation.ledger.as_ref(), &self.observation.template);
@@ -157,8 +159,8 @@ impl<'a> Attempt<'a> {
             Some(DryRun::Unknown) => Ok(Some(self.settled(plan, MemoryChange::Keep))),
             Some(DryRun::Changed) => Ok(None),
             Some(DryRun::Failed(error)) => {
-                let decision = super::record::failed(&self.reporter(), plan, error, state.clone());
-                Ok(Some(Box::new(Decision { plan: Some(plan.clone()), ..decision })))
+                let now = self.observation.knowledge.now;
+                Ok(Some(self.finish(plan, failed(&self.reporter(), plan, error, state.clone(), now))))
             }
         }
     }
@@ -227,7 +229,7 @@ impl<'a> Attempt<'a> {
 enum Recall {
     /// Nothing.
     Nothing,
-    /// It leads nowhere else.
+    /// Writing it would not change the template.
     Settled,
     /// The API server refuses it.
     Refused(Refusal, Duration),

@@ -34,7 +34,7 @@ fn holds(observation: &Observation<'_>, answers: &Answers, claim: &Claim<'_>, ev
     let (answer, question) = match evidence {
         Evidence::Deleting | Evidence::OptedOut | Evidence::Failed => return Ok(true),
         Evidence::Unmatched => (answers.is_current(&key()), Question::IsCurrent(key())),
-        Evidence::Missing => (answers.is_gone(&key()), Question::IsGone(key(), claim.uid.map(str::to_owned))),
+        Evidence::Missing => (answers.is_gone(&key(), claim.uid), Question::IsGone(key(), claim.uid.map(str::to_owned))),
     };
     answer.ok_or_else(|| Box::new(Decision::ask(question)))
 }

@@ -59,9 +59,9 @@ pub struct Write {
     pub claims: Vec<OwnedClaim>,
     /// What has to be there before the patch is sent.
     pub prerequisites: Vec<Prerequisite>,
-    /// By what the same write is recognised if another manager reverts it: what is put in, and not the whole template.
+    /// The key of [`super::memory::ConflictHistory`]: identifies the injected items, not the whole template.
     pub conflict_key: String,
-    /// By what a refusal of it is remembered.
+    /// The key under which a refusal is remembered.
     pub state: PlanState,
     /// The LogSidecars for which it changes something.
     pub movers: BTreeSet<String>,
@@ -140,11 +140,11 @@ pub enum RolloutChange {
 /// What is remembered of a decision.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MemoryChange {
-    /// What was remembered before.
+    /// Leave it as it is.
     Keep,
-    /// This.
+    /// Remember this instead.
     Set(Remembered),
-    /// Nothing.
+    /// Forget what was remembered.
     Forget,
 }
 
@@ -175,6 +175,16 @@ pub enum Next {
 }
 
 impl Next {
+    /// What satisfies both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Backoff, _) | (_, Self::Backoff) => Self::Backoff,
+            (Self::After(pause), next) | (next, Self::After(pause)) => next.within(Some(pause)),
+            (Self::Await, Self::Await) => Self::Await,
+        }
+    }
+
     /// The same, but no later than after this time.
     #[must_use]
     pub fn within(self, limit: Option<Duration>) -> Self {

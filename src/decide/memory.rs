@@ -8,11 +8,14 @@ use std::{
 
 use crate::{api::Reason, plan::Refusal, workload::snapshot::Writer};
 
-/// How long a patch that the API server refuses is not sent again, unless template or plan change.
+/// The pause before a refused patch is sent again, unless the template or the plan changes.
 pub const REFUSED_FOR: Duration = Duration::from_secs(60);
 
-/// The same for a config of the author's own: its ConfigMap may be created at any moment, and looking is cheap.
+/// The pause after a refusal because of the author's own ConfigMap: it may be created at any moment, and reading it is cheap.
 const CONFIG_REFUSED_FOR: Duration = Duration::from_secs(5);
+
+/// The maximum number of refused plans that are remembered of one workload.
+const MOST_REFUSED: usize = 8;
 
 /// How often the same plan is written before the pauses begin.
 const FREE_WRITES: u32 = 3;
@@ -23,32 +26,53 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// After what time a conflict is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(900);
 
-/// What came of the last plan that was more than nothing.
+/// The result of the last plan that changed something.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Remembered {
-    /// An admission plugin rewrites what we put in: this plan on this template leads nowhere else.
+    /// An admission plugin rewrites the injected items: writing this plan again would not change the template.
     Settled(PlanState),
-    /// The API server refused this plan on this template.
-    Refused {
-        /// The plan and the template.
-        state: PlanState,
-        /// Why.
-        refusal: Refusal,
-        /// When it may be sent again.
-        until: Instant,
-    },
+    /// The API server refused these plans, the last one at the end: first the whole one, then the one without the LogSidecars that
+    /// are not in the template yet.
+    Refused(Vec<RefusedPlan>),
+}
+
+/// A plan that the API server refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedPlan {
+    /// The plan, and the template that it was made for.
+    pub state: PlanState,
+    /// Why it was refused.
+    pub refusal: Refusal,
+    /// When it may be sent again.
+    pub until: Instant,
 }
 
 /// A plan and the template that it was made for, by digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlanState(pub String);
 
-impl Remembered {
-    /// A refusal that was received now.
+impl RefusedPlan {
+    /// A plan that was refused now.
     #[must_use]
-    pub fn refused(state: PlanState, refusal: Refusal, now: Instant) -> Self {
+    pub fn new(state: PlanState, refusal: Refusal, now: Instant) -> Self {
         let pause = if refusal.reason == Reason::ConfigInvalid { CONFIG_REFUSED_FOR } else { REFUSED_FOR };
-        Self::Refused { state, refusal, until: now + pause }
+        Self { state, refusal, until: now + pause }
+    }
+}
+
+impl Remembered {
+    /// Adds a refused plan to what was remembered before. Those that may be sent again are forgotten.
+    #[must_use]
+    pub fn with_refused(before: Option<&Self>, plan: RefusedPlan, now: Instant) -> Self {
+        let earlier = match before {
+            Some(Self::Refused(plans)) => plans.as_slice(),
+            Some(Self::Settled(_)) | None => &[],
+        };
+        let still = earlier.iter().filter(|earlier| earlier.until > now && earlier.state != plan.state).cloned();
+        let mut plans: Vec<RefusedPlan> = still.collect();
+        plans.push(plan);
+        plans.drain(..plans.len().saturating_sub(MOST_REFUSED));
+        Self::Refused(plans)
     }
 }
 
@@ -59,7 +83,7 @@ pub struct ConflictHistory {
     plan: u64,
     count: u32,
     last: Option<Instant>,
-    /// The last writer of the template before all of it: a later one is the opponent.
+    /// The last writer of the template before the first of these writes. A later writer is the one that reverts them.
     before: Option<Writer>,
     is_reported: bool,
 }

@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use super::{
@@ -25,14 +26,14 @@ use crate::{
     },
 };
 
-/// What is known besides the cluster's objects: it is lost by a restart, and a command does not have it.
+/// State of the controller that is not in the cluster. A restart loses it, and a command does not have it.
 #[derive(Clone, Debug)]
 pub struct Knowledge {
     /// The rollouts in which the workload takes part.
     pub rollout: RolloutView<LogSidecarKey, WorkloadKey>,
-    /// What came of an earlier plan.
+    /// The result of an earlier plan.
     pub remembered: Option<Remembered>,
-    /// The earlier writes.
+    /// The history of writes of the same plan.
     pub conflicts: Option<ConflictHistory>,
     /// The current time.
     pub now: Instant,
@@ -45,19 +46,19 @@ pub struct Observation<'a> {
     pub workload: &'a Workload,
     /// The LogSidecars of its namespace.
     pub log_sidecars: &'a [Arc<ValidatedLogSidecar>],
-    /// What is known besides.
+    /// State that is not in the cluster.
     pub knowledge: Knowledge,
     /// The pod template of the workload.
     pub template: Value,
-    /// The ledger that is written on it.
+    /// The ledger in the annotation.
     pub written: Option<Ledger>,
-    /// The ledger that counts: one that was lost may be recovered, and what policies have put in belongs to us in it.
+    /// The effective ledger: `written` with items of policies adopted, or recovered if the annotation was lost.
     pub ledger: Option<Ledger>,
     /// Why the ledger annotation cannot be read.
     pub unreadable: Option<String>,
-    /// The ledger as it counts for this workload and not for one that it is a copy of.
+    /// `ledger` as it applies to this workload, which may be a copy of another.
     seen: Option<Ledger>,
-    /// The plans that were made already: a decision that resumes after an answer does not plan again.
+    /// A cache of plans by claims: a decision that resumes after an answer does not plan again.
     plans: Mutex<Vec<(String, Arc<Plan>)>>,
 }
 
@@ -101,6 +102,12 @@ impl<'a> Observation<'a> {
         plan
     }
 
+    /// The guarded JSON patch that carries out a plan.
+    #[must_use]
+    pub fn patch(&self, plan: &Plan) -> Vec<PatchOperation> {
+        plan::patch::operations(self.workload, &self.template, plan)
+    }
+
     /// The `LogSidecar` of a claim.
     pub(super) fn log_sidecar(&self, uid: Option<&str>) -> Option<&'a Arc<ValidatedLogSidecar>> {
         self.log_sidecars.iter().find(|sidecar| uid == Some(sidecar.uid.as_str()))
@@ -136,7 +143,7 @@ pub fn adopt_admitted(workload: &Workload, template: &Value, ledger: &Ledger, vi
     plan::adopt_admitted(&input(workload, template, Some(ledger)), views)
 }
 
-/// By what two lists of claims on the same workload are told apart.
+/// Returns the cache key of a list of claims.
 fn signature(claims: &[Claim<'_>]) -> String {
     let intent = |claim: &Claim<'_>| match claim.intent {
         Intent::Apply(spec) => format!("apply {spec:p} {}", claim.revision.unwrap_or_default()),

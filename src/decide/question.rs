@@ -107,7 +107,9 @@ pub enum WriteError {
 /// The answers that one decision has collected so far.
 #[derive(Debug, Default)]
 pub struct Answers {
-    confirmed: BTreeMap<(&'static str, LogSidecarKey), bool>,
+    current: BTreeMap<LogSidecarKey, bool>,
+    gone: BTreeMap<(LogSidecarKey, Option<String>), bool>,
+    recorded: BTreeMap<LogSidecarKey, bool>,
     kept: BTreeMap<(LogSidecarKey, String), KeptSpec>,
     constraints: Constraints,
     dry_runs: BTreeMap<PlanState, DryRun>,
@@ -122,7 +124,7 @@ pub(super) enum Constraints {
     NotAsked,
     /// It cannot be read.
     Unreadable,
-    /// This.
+    /// The constraints.
     Read(Arc<NamespaceConstraints>),
 }
 
@@ -130,29 +132,38 @@ impl Answers {
     /// Adds an answer. One that does not fit its question is ignored: the decision asks again.
     pub fn add(&mut self, question: Question, answer: Answer) {
         match (question, answer) {
-            (Question::IsCurrent(key), Answer::Confirmed(yes)) => drop(self.confirmed.insert(("current", key), yes)),
-            (Question::IsGone(key, _), Answer::Confirmed(yes)) => drop(self.confirmed.insert(("gone", key), yes)),
-            (Question::RecordHalt(key), Answer::Confirmed(yes)) => drop(self.confirmed.insert(("halt", key), yes)),
+            (Question::IsCurrent(key), Answer::Confirmed(yes)) => drop(self.current.insert(key, yes)),
+            (Question::IsGone(key, uid), Answer::Confirmed(yes)) => drop(self.gone.insert((key, uid), yes)),
+            (Question::RecordHalt(key), Answer::Confirmed(yes)) => drop(self.recorded.insert(key, yes)),
             (Question::KeptSpec(key, revision), Answer::KeptSpec(kept)) => drop(self.kept.insert((key, revision), kept)),
             (Question::Constraints, Answer::Constraints(found)) => {
                 self.constraints = found.map_or(Constraints::Unreadable, Constraints::Read);
             }
             (Question::DryRun(_, state), Answer::DryRun(result)) => drop(self.dry_runs.insert(state, result)),
             (Question::Turn(requests), Answer::Turn(turn)) => drop(self.turns.insert(requests, turn)),
-            _ => {}
+            (
+                Question::IsCurrent(_)
+                | Question::IsGone(..)
+                | Question::RecordHalt(_)
+                | Question::KeptSpec(..)
+                | Question::Constraints
+                | Question::DryRun(..)
+                | Question::Turn(_),
+                _,
+            ) => {}
         }
     }
 
     pub(super) fn is_current(&self, key: &LogSidecarKey) -> Option<bool> {
-        self.confirmed.get(&("current", key.clone())).copied()
+        self.current.get(key).copied()
     }
 
-    pub(super) fn is_gone(&self, key: &LogSidecarKey) -> Option<bool> {
-        self.confirmed.get(&("gone", key.clone())).copied()
+    pub(super) fn is_gone(&self, key: &LogSidecarKey, uid: Option<&str>) -> Option<bool> {
+        self.gone.get(&(key.clone(), uid.map(str::to_owned))).copied()
     }
 
     pub(super) fn is_halt_recorded(&self, key: &LogSidecarKey) -> Option<bool> {
-        self.confirmed.get(&("halt", key.clone())).copied()
+        self.recorded.get(key).copied()
     }
 
     pub(super) fn kept_spec(&self, key: &LogSidecarKey, revision: &str) -> Option<&KeptSpec> {
@@ -175,5 +186,19 @@ impl Answers {
     pub(super) fn granted(&self) -> impl Iterator<Item = &LogSidecarKey> {
         let granted = self.turns.iter().filter(|(_, turn)| matches!(turn, Turn::Granted));
         granted.flat_map(|(requests, _)| requests.iter().map(|request| &request.sidecar))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ledger may name two LogSidecars of one name: the one that was deleted, and the one that was made anew.
+    #[test]
+    fn answer_about_one_uid_says_nothing_about_another() {
+        let key = LogSidecarKey { namespace: "shop".into(), name: "ship".into() };
+        let mut answers = Answers::default();
+        answers.add(Question::IsGone(key.clone(), Some("before".into())), Answer::Confirmed(true));
+        assert_eq!((answers.is_gone(&key, Some("before")), answers.is_gone(&key, Some("now"))), (Some(true), None));
     }
 }

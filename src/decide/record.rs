@@ -1,12 +1,15 @@
 //! What is recorded when a write was answered: reports, memory, and when to reconcile again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use super::{
     Observation,
     attempt::{is_complete, state},
     decision::{Action, Decision, MemoryChange, Next, Notice, OwnedClaim, OwnedIntent, RolloutChange, Write},
-    memory::{PlanState, REFUSED_FOR, Remembered},
+    memory::{PlanState, REFUSED_FOR, RefusedPlan, Remembered},
     observation::input,
     outcome::Reporter,
     question::{Answers, WriteError},
@@ -21,17 +24,19 @@ use crate::{
 const DROPPED: &str =
     "the API server, or an admission plugin in it, takes out a part of what is put in: see who changes the template on the way";
 
-/// Records a write that succeeded. `answer` is the workload as the API server has it now.
+/// Records a write that succeeded. `answer` is the workload as the API server has it now, `now` is when the answer came.
 #[must_use]
-pub fn written(observation: &Observation<'_>, answers: &Answers, write: &Write, answer: &Workload) -> Decision {
-    let now = observation.knowledge.now;
+pub fn written(observation: &Observation<'_>, answers: &Answers, write: &Write, answer: &Workload, now: Instant) -> Decision {
     let template = answer.template();
     let ledger = answer.ledger.as_ref().map(StoredLedger::parse).and_then(Result::ok);
     let claims: Vec<Claim<'_>> = write.claims.iter().map(OwnedClaim::claim).collect();
     let again = plan::plan(&input(answer, &template, ledger.as_ref()), &claims);
     let refusal = dropped(&write.plan, &template);
     let memory = match &refusal {
-        Some(refusal) => MemoryChange::Set(Remembered::refused(state(&template, &again), refusal.clone(), now)),
+        Some(refusal) => {
+            let refused = RefusedPlan::new(state(&template, &again), refusal.clone(), now);
+            MemoryChange::Set(Remembered::with_refused(observation.knowledge.remembered.as_ref(), refused, now))
+        }
         None if again.template == template => MemoryChange::Forget,
         // An admission plugin rewrites what was put in, and would again.
         None => MemoryChange::Set(Remembered::Settled(state(&template, &again))),
@@ -58,17 +63,17 @@ pub fn dropped(plan: &Plan, template: &serde_json::Value) -> Option<Refusal> {
     (!is_complete(plan.ledger.as_ref(), template)).then(|| Refusal::new(Reason::Rejected, DROPPED))
 }
 
-/// Records a write that failed.
+/// Records a write that failed. `now` is when that was known.
 #[must_use]
-pub fn write_failed(observation: &Observation<'_>, write: &Write, error: &WriteError) -> Decision {
+pub fn write_failed(observation: &Observation<'_>, write: &Write, error: &WriteError, now: Instant) -> Decision {
     let messages = write.message_map();
     let in_flight = observation.knowledge.rollout.in_flight.iter().collect();
     let reporter = Reporter { observation, messages: &messages, in_flight };
-    failed(&reporter, &write.plan, error, write.state.clone())
+    failed(&reporter, &write.plan, error, write.state.clone(), now)
 }
 
 /// Records a write, or the dry run of one, that failed.
-pub(super) fn failed(reporter: &Reporter<'_>, plan: &Plan, error: &WriteError, state: PlanState) -> Decision {
+pub(super) fn failed(reporter: &Reporter<'_>, plan: &Plan, error: &WriteError, state: PlanState, now: Instant) -> Decision {
     let observation = reporter.observation;
     let report = |refusal: &Refusal| reporter.reports(plan, observation.workload, Some(refusal), false);
     match error {
@@ -76,11 +81,9 @@ pub(super) fn failed(reporter: &Reporter<'_>, plan: &Plan, error: &WriteError, s
         WriteError::Conflict => Decision::of(Action::Wait, Next::Backoff),
         WriteError::Gone => Decision::of(Action::Wait, Next::Await),
         WriteError::Refused(refusal) => {
-            let remembered = Remembered::refused(state, refusal.clone(), observation.knowledge.now);
-            let pause = match &remembered {
-                Remembered::Refused { until, .. } => until.saturating_duration_since(observation.knowledge.now),
-                Remembered::Settled(_) => REFUSED_FOR,
-            };
+            let refused = RefusedPlan::new(state, refusal.clone(), now);
+            let pause = refused.until.saturating_duration_since(now);
+            let remembered = Remembered::with_refused(observation.knowledge.remembered.as_ref(), refused, now);
             Decision {
                 reports: report(refusal),
                 rollout: vec![RolloutChange::AbandonUnwritten, RolloutChange::ExcludeFromCanaries],

@@ -9,7 +9,7 @@ use self::world::{Script, World, knowledge, log_sidecar, remembered, remembering
 use super::{
     decision::{Action, Next},
     log_sidecar::LogSidecarKey,
-    memory::{ConflictHistory, Remembered},
+    memory::{ConflictHistory, RefusedPlan, Remembered},
     observation::Knowledge,
     question::{Question, WriteError},
     *,
@@ -158,7 +158,7 @@ fn refused_write_is_not_sent_again_and_holds_back_newcomers_only() {
     let refusal = Refusal::new(Reason::Rejected, "no");
     let (workload, log_sidecars) = (world.workload(), world.log_sidecars());
     let observation = Observation::new(&workload, &log_sidecars, knowledge());
-    let recorded = record::write_failed(&observation, &write, &WriteError::Refused(refusal.clone()));
+    let recorded = record::write_failed(&observation, &write, &WriteError::Refused(refusal.clone()), std::time::Instant::now());
     assert_eq!(summary(&recorded), ("wait", vec![Some(Reason::Rejected)]));
     let refused = remembered(&recorded);
     let (decision, asked) = world.decide(remembering(refused, None), Script::ALL);
@@ -169,12 +169,19 @@ fn refused_write_is_not_sent_again_and_holds_back_newcomers_only() {
     both.log_sidecars.push(log_sidecar("other", &json!({})));
     let (decision, _) = both.decide(knowledge(), Script::ALL);
     let Action::Write(write) = decision.action else { panic!("it is written") };
-    let until = std::time::Instant::now() + memory::REFUSED_FOR;
-    let refused = Remembered::Refused { state: write.state.clone(), refusal, until };
-    let (decision, _) = both.decide(remembering(Some(refused), None), Script::ALL);
+    let now = std::time::Instant::now();
+    let refused = RefusedPlan::new(write.state.clone(), refusal.clone(), now);
+    let refused = Remembered::with_refused(None, refused, now);
+    let (decision, _) = both.decide(Knowledge { now, ..remembering(Some(refused.clone()), None) }, Script::ALL);
     assert_eq!(summary(&decision), ("write", vec![None, Some(Reason::Rejected)]));
+    // The refused one is tried again when its pause is over, although the rest is written before.
+    assert_eq!(decision.next, Next::After(memory::REFUSED_FOR));
     let Action::Write(rest) = decision.action else { panic!("it is written") };
     assert_eq!(rest.movers, ["ship".to_owned()].into());
+    // The rest is refused, too: nothing is sent again for a minute.
+    let refused = Remembered::with_refused(Some(&refused), RefusedPlan::new(rest.state.clone(), refusal, now), now);
+    let (decision, asked) = both.decide(remembering(Some(refused), None), Script::ALL);
+    assert_eq!((summary(&decision).0, kinds(&asked)), ("wait", vec![]));
 }
 
 #[test]

@@ -166,7 +166,7 @@ impl Inspector {
 
     /// Makes a dry run of a plan.
     pub async fn send(&self, observation: &Observation<'_>, plan: &Plan) -> Result<Workload, WriteError> {
-        apply(&self.connection.client, observation.workload, &observation.template, plan, Mode::DryRun).await
+        apply(&self.connection.client, observation.workload, (plan, observation.patch(plan)), Mode::DryRun).await
     }
 }
 

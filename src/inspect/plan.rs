@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -21,7 +21,7 @@ use crate::{
     decide::{
         decision::Write,
         log_sidecar::{LogSidecarKey, ValidatedLogSidecar},
-        memory::Remembered,
+        memory::{RefusedPlan, Remembered},
         outcome::change_of,
         question::WriteError,
         record::dropped,
@@ -40,9 +40,6 @@ const CONCURRENCY: usize = 8;
 
 /// How often a workload is read again because it has changed meanwhile.
 const ATTEMPTS: usize = 5;
-
-/// How long a refused dry run counts: longer than a command runs.
-const REFUSED_FOR: Duration = Duration::from_secs(3600);
 
 impl Inspection {
     /// What would change for these LogSidecars, or for all; with it, what the user should know about the answer itself.
@@ -155,8 +152,10 @@ impl Planner<'_> {
                 Ok(answer) => return Ok(Some(self.changed(listed, &inspected, write, &answer.template(), refused))),
                 Err(WriteError::Refused(refusal)) if !is_about_the_caller(&refusal) => {
                     refused.push(refused_by_server(&inspected, write, &refusal));
-                    let until = Instant::now() + REFUSED_FOR;
-                    remembered = Some(Remembered::Refused { state: write.state.clone(), refusal, until });
+                    let now = Instant::now();
+                    let plan = RefusedPlan::new(write.state.clone(), refusal, now);
+                    let before = inspected.observation.knowledge.remembered.as_ref();
+                    remembered = Some(Remembered::with_refused(before, plan, now));
                 }
                 Err(error) => return Err(error),
             }

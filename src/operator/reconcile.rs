@@ -48,7 +48,7 @@ pub(super) struct WorkloadReconciler {
     pub metrics: Arc<Metrics>,
 }
 
-/// How often a workload is decided anew after a write that was refused: without the LogSidecars whose items were, then not at all.
+/// The maximum number of decisions in one reconciliation: after a refused write, the next one leaves out the refused LogSidecars.
 const ATTEMPTS: usize = 3;
 
 impl WorkloadReconciler {
@@ -96,19 +96,24 @@ impl WorkloadReconciler {
             };
             return match self.carry_out(&observation, log_sidecars, write).await {
                 Ok(answer) => {
-                    let writer = workload.last_writer.clone();
-                    self.memory.record_write(&answer.uid, &write.conflict_key, writer, Instant::now().into_std());
-                    let recorded = record::written(&observation, &answers, write, &answer);
+                    let (writer, now) = (workload.last_writer.clone(), Instant::now().into_std());
+                    self.memory.record_write(&answer.uid, &write.conflict_key, writer, now);
+                    let recorded = record::written(&observation, &answers, write, &answer, now);
                     let next = self.record(workload, &answer, log_sidecars, recorded);
-                    self.store.keep_answer(answer);
-                    (next, true)
+                    let uid = answer.uid.clone();
+                    if !self.store.keep_answer(answer) {
+                        self.memory.forget(&uid);
+                    }
+                    // What the write could not bring about has to be tried again.
+                    (next.and(decision.next), true)
                 }
                 Err(error) => {
                     let is_final = !matches!(error, WriteError::Refused(_));
-                    if error == WriteError::Gone {
+                    let is_stored = |stored: Arc<Workload>| stored.uid == workload.uid;
+                    if error == WriteError::Gone && self.store.workload(&workload.key).is_none_or(is_stored) {
                         self.work.workload_gone(&workload.key);
                     }
-                    let recorded = record::write_failed(&observation, write, &error);
+                    let recorded = record::write_failed(&observation, write, &error, Instant::now().into_std());
                     (self.record(workload, workload, log_sidecars, recorded), is_final)
                 }
             };

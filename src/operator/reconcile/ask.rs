@@ -114,9 +114,8 @@ impl WorkloadReconciler {
     }
 
     async fn dry_run(&self, observation: &Observation<'_>, plan: &Plan) -> DryRun {
-        let template = &observation.template;
-        match apply(&self.client, observation.workload, template, plan, Mode::DryRun).await {
-            Ok(answer) if answer.template() == *template => DryRun::Unchanged,
+        match apply(&self.client, observation.workload, (plan, observation.patch(plan)), Mode::DryRun).await {
+            Ok(answer) if answer.template() == observation.template => DryRun::Unchanged,
             Ok(_) => DryRun::Changed,
             Err(error) => DryRun::Failed(error),
         }

@@ -51,7 +51,7 @@ impl WorkloadReconciler {
                 Prerequisite::Reference(key, spec) => configs::check_reference(&self.client, &key.namespace, spec).await?,
             }
         }
-        apply(&self.client, observation.workload, &observation.template, &write.plan, Mode::Write).await
+        apply(&self.client, observation.workload, (&write.plan, write.patch.clone()), Mode::Write).await
     }
 
     async fn keep_revision(&self, sidecar: &ValidatedLogSidecar, is_required: bool) -> Result<(), WriteError> {
