@@ -85,17 +85,17 @@ impl Configs {
                 _ => {}
             }
         }
-        self.forget(&sidecar.uid);
+        self.retain(|uid| uid != sidecar.uid);
         Ok(())
     }
 
-    /// Forgets a `LogSidecar` that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.known.retain(|(_, _, owner)| owner != uid);
+    /// Forgets the LogSidecars whose uids do not satisfy a predicate.
+    pub fn retain(&self, keep: impl Fn(&str) -> bool) {
+        self.known.retain(|(_, _, owner)| keep(owner));
     }
 }
 
-/// Takes over the ConfigMap of an earlier `LogSidecar` of the same name. The write also tells the sweeper that it is needed.
+/// Adopts the ConfigMap of an earlier `LogSidecar` of the same name. The write changes its version, so the sweeper does not delete it.
 async fn adopt(api: &Api<ConfigMap>, sidecar: &ValidatedLogSidecar, config: &plan::ConfigMap) -> Result<(), WriteError> {
     let found = bounded(api.get(&config.name)).await.map_err(|error| explain(&config.name, error))?;
     let data = BTreeMap::from([(config.config.file.to_owned(), config.config.text.clone())]);

@@ -2,7 +2,7 @@
 
 mod deletion;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client,
@@ -39,7 +39,10 @@ pub(super) struct LogSidecarReconciler {
 impl LogSidecarReconciler {
     /// Brings one `LogSidecar` up to date.
     pub async fn reconcile(&self, key: &LogSidecarKey) -> Next {
-        let Some(sidecar) = self.store.log_sidecar(key) else { return Next::Await };
+        let Some(sidecar) = self.store.log_sidecar(key) else {
+            self.forget_gone();
+            return Next::Await;
+        };
         let result = match sidecar.lifecycle {
             Lifecycle::New => self.begin(&sidecar).await,
             Lifecycle::Live => self.report(&sidecar).await,
@@ -50,6 +53,13 @@ impl LogSidecarReconciler {
             tracing::warn!(sidecar = %key, "{error}");
             Next::Backoff
         })
+    }
+
+    /// Forgets what is known of LogSidecars that are gone, as after somebody has removed the finalizer.
+    fn forget_gone(&self) {
+        let uids: HashSet<String> = self.store.all_log_sidecars().iter().map(|sidecar| sidecar.uid.clone()).collect();
+        self.revisions.retain(|uid| uids.contains(uid));
+        self.configs.retain(|uid| uids.contains(uid));
     }
 
     /// Adds the finalizer before the first workload is changed: from then on a deletion cannot be missed.

@@ -68,9 +68,9 @@ impl Revisions {
         Ok(())
     }
 
-    /// Forgets a `LogSidecar` that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.kept.retain(|(owner, _)| owner != uid);
+    /// Forgets the LogSidecars whose uids do not satisfy a predicate.
+    pub fn retain(&self, keep: impl Fn(&str) -> bool) {
+        self.kept.retain(|(owner, _)| keep(owner));
     }
 
     fn snapshot(&self, sidecar: &ValidatedLogSidecar, spec: &ResolvedSpec) -> ControllerRevision {

@@ -110,14 +110,17 @@ impl Store {
     }
 
     /// Stores the answer to a write, unless a watch has shown meanwhile that the workload is gone, another, or newer. Checks and stores
-    /// in one step: a deletion in between would bring the workload back until the next list.
-    pub fn keep_answer(&self, answer: Workload) {
+    /// in one step: a deletion in between would bring the workload back until the next list. Returns whether the workload is there.
+    pub fn keep_answer(&self, answer: Workload) -> bool {
         let mut content = self.content();
-        let Some(namespace) = content.namespaces.get_mut(&answer.key.namespace) else { return };
-        let Some(stored) = namespace.workloads.get_mut(&answer.key.id) else { return };
-        if stored.uid == answer.uid && !is_newer(&stored.version, &answer.version) {
+        let Some(namespace) = content.namespaces.get_mut(&answer.key.namespace) else { return false };
+        let Some(stored) = namespace.workloads.get_mut(&answer.key.id).filter(|stored| stored.uid == answer.uid) else {
+            return false;
+        };
+        if !is_newer(&stored.version, &answer.version) {
             *stored = Arc::new(answer);
         }
+        true
     }
 
     /// Stores a version of a `LogSidecar`; nothing is returned if a newer one is stored, or it is known to be deleted.

@@ -75,6 +75,9 @@ impl Work {
         let key = sidecar.key.clone();
         let Some(Replaced(before)) = self.store.keep_log_sidecar(sidecar.clone()) else { return };
         let identity = |sidecar: &ValidatedLogSidecar| (sidecar.uid.clone(), sidecar.generation, sidecar.lifecycle);
+        if let Some(earlier) = before.as_ref().filter(|before| before.uid != sidecar.uid) {
+            self.outcomes.forget(&earlier.uid);
+        }
         if before.is_some_and(|before| identity(&before) == identity(sidecar)) {
             // Most likely the echo of a status that we wrote: to answer it at once would be to write one status after the other.
             self.log_sidecars.add_after(key, self.debounce());
@@ -110,6 +113,7 @@ impl Work {
             self.outcomes.forget(&sidecar.uid);
         }
         self.rollouts.scheduler().forget(key);
+        self.log_sidecars.add(key.clone());
         for workload in self.store.workloads_in(&key.namespace) {
             if workload.ledger.is_some() {
                 self.workloads.add(workload.key.clone());

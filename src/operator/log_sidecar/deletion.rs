@@ -47,7 +47,7 @@ impl LogSidecarReconciler {
         self.patch(sidecar, json!({"op": "remove", "path": format!("/metadata/finalizers/{index}")})).await?;
         tracing::info!(sidecar = %sidecar.key, "released");
         self.work.outcomes.forget(&sidecar.uid);
-        self.revisions.forget(&sidecar.uid);
+        self.revisions.retain(|uid| uid != sidecar.uid);
         Ok(Next::Await)
     }
 
