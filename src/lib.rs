@@ -12,8 +12,8 @@
 //!
 //! On files, `cli` calls the planner itself: [`plan::plan`] is the one function that decides what is in a template.
 //!
-//! Imports point one way: `cli, operator, inspect → cluster → decide → status, rollout, plan, preflight → shipper → workload → api`
-//! (`tests/it/layers.rs`). Everything from `decide` on is pure: no client, clock, I/O or logging.
+//! Imports point one way: `cli → operator, inspect → cluster → decide, report → status, rollout, preflight, policy, validate → plan
+//! → shipper → workload → api`. All of these from `decide` on are pure: no client, clock, I/O or logging. `tests/it/layers` checks both.
 
 pub mod api;
 pub mod cli;
