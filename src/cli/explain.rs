@@ -64,5 +64,5 @@ fn parse(words: &[String], kinds: &Kinds) -> Result<(Kind, ObjectName), Failure>
         let known = known.join(", ");
         Failure::Usage(format!("`{kind}` is no kind with a pod template: write one of {known}, or name it by --workload-kind"))
     };
-    Ok((kinds.called(kind).ok_or_else(unknown)?, name))
+    Ok((kinds.parse(kind).ok_or_else(unknown)?, name))
 }

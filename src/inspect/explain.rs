@@ -154,7 +154,14 @@ async fn untouched(connection: &Connection, kinds: &Kinds, kind: Kind, object: &
     let what = match kind {
         Kind::Pod => "A Pod cannot be changed once it runs",
         Kind::Job => "The template of a Job cannot be changed",
-        _ => "A change of its template replaces no pods",
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::CronJob
+        | Kind::ReplicaSet
+        | Kind::ReplicationController
+        | Kind::PodTemplate
+        | Kind::Custom(_) => "A change of its template replaces no pods",
     };
     let mut notes = vec![format!("{what}: the controller does not touch it.")];
     let namespace = object.namespace().unwrap_or_default();

@@ -231,7 +231,15 @@ impl PolicyContext<'_> {
         let template = &self.place.template;
         let claims = match self.kind {
             Kind::StatefulSet => " + object.spec.?volumeClaimTemplates.orValue([]).map(v, v.metadata.name)",
-            _ => "",
+            Kind::Deployment
+            | Kind::DaemonSet
+            | Kind::CronJob
+            | Kind::Job
+            | Kind::Pod
+            | Kind::PodTemplate
+            | Kind::ReplicaSet
+            | Kind::ReplicationController
+            | Kind::Custom(_) => "",
         };
         let exists = |name: &&str| format!("{} in {template}.spec.?volumes.orValue([]).map(v, v.name){claims}", string(name));
         let left = format!("without volume {}, which the sidecar mounts", others.join(" or "));

@@ -135,7 +135,13 @@ fn is_owned(pod: &Value, owner: PodOwner<'_>) -> bool {
             text("name").strip_suffix(hash).and_then(|name| name.strip_suffix('-')) == Some(owner.name)
         }
         // The controller of a custom resource may put objects with names of its own in between.
-        _ => text("uid") == owner.uid || text("name").starts_with(&format!("{}-", owner.name)),
+        Kind::Custom(_)
+        | Kind::CronJob
+        | Kind::Job
+        | Kind::Pod
+        | Kind::PodTemplate
+        | Kind::ReplicaSet
+        | Kind::ReplicationController => text("uid") == owner.uid || text("name").starts_with(&format!("{}-", owner.name)),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Kubernetes' own are known; others, such as Argo's `Rollout`, are configuration of whoever runs the program.
 
-mod called;
+mod parse;
 
 use std::str::FromStr;
 

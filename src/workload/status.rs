@@ -64,12 +64,27 @@ impl WorkloadStatus {
         let pods = match kind {
             Kind::CronJob => 0,
             Kind::DaemonSet => object.number("/status/desiredNumberScheduled", 0),
-            _ => object.number("/spec/replicas", 1),
+            Kind::Deployment
+            | Kind::StatefulSet
+            | Kind::ReplicaSet
+            | Kind::ReplicationController
+            | Kind::Job
+            | Kind::Pod
+            | Kind::PodTemplate
+            | Kind::Custom(_) => object.number("/spec/replicas", 1),
         };
         let is_recreate = object.text("/spec/strategy/type") == "Recreate";
         let (new, available) = match kind {
             Kind::DaemonSet => ("updatedNumberScheduled", "numberAvailable"),
-            _ => ("updatedReplicas", "availableReplicas"),
+            Kind::CronJob
+            | Kind::Deployment
+            | Kind::StatefulSet
+            | Kind::ReplicaSet
+            | Kind::ReplicationController
+            | Kind::Job
+            | Kind::Pod
+            | Kind::PodTemplate
+            | Kind::Custom(_) => ("updatedReplicas", "availableReplicas"),
         };
         let count = |number: i64| u32::try_from(number).unwrap_or_default();
         Self {
@@ -207,7 +222,9 @@ fn progress(kind: Kind, object: Object<'_>) -> Progress {
         Kind::DaemonSet => daemon_set(object),
         Kind::StatefulSet => stateful_set(object),
         Kind::Custom(_) => custom(object),
-        _ => deployment(object),
+        Kind::Deployment | Kind::ReplicaSet | Kind::ReplicationController | Kind::Job | Kind::Pod | Kind::PodTemplate => {
+            deployment(object)
+        }
     }
 }
 

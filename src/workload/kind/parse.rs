@@ -1,31 +1,32 @@
-//! Kinds as people type them.
+//! Parses kinds as users type them.
 
 use super::{Kind, Kinds};
 
-/// What kubectl calls some kinds for short.
-const SHORT: [(&str, Kind); 7] = [
-    ("deploy", Kind::Deployment),
-    ("sts", Kind::StatefulSet),
-    ("ds", Kind::DaemonSet),
-    ("rs", Kind::ReplicaSet),
-    ("rc", Kind::ReplicationController),
-    ("cj", Kind::CronJob),
-    ("po", Kind::Pod),
-];
+/// The short name that kubectl has for a kind.
+const fn short_name(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Deployment => Some("deploy"),
+        Kind::StatefulSet => Some("sts"),
+        Kind::DaemonSet => Some("ds"),
+        Kind::ReplicaSet => Some("rs"),
+        Kind::ReplicationController => Some("rc"),
+        Kind::CronJob => Some("cj"),
+        Kind::Pod => Some("po"),
+        Kind::Job | Kind::PodTemplate | Kind::Custom(_) => None,
+    }
+}
 
 impl Kinds {
-    /// The kind that somebody means as kubectl would understand him: singular, plural or short name in any case, with the group
-    /// after a dot where it is needed. Kubernetes' own come first.
+    /// Parses a kind as kubectl does: singular, plural or short name in any case, with the group after a dot if needed. Kinds of
+    /// Kubernetes' own come first.
     #[must_use]
-    pub fn called(&self, text: &str) -> Option<Kind> {
+    pub fn parse(&self, text: &str) -> Option<Kind> {
         let text = text.to_lowercase();
         let (name, group) = text.split_once('.').map_or((text.as_str(), None), |(name, group)| (name, Some(group)));
-        if let (Some((_, kind)), None) = (SHORT.iter().find(|(short, _)| *short == name), group) {
-            return Some(*kind);
-        }
         self.all().find(|kind| {
+            let is_short = group.is_none() && short_name(*kind) == Some(name);
             let is_named = kind.name().to_lowercase() == name || kind.resource().plural == name;
-            is_named && group.is_none_or(|group| group == kind.group())
+            is_short || (is_named && group.is_none_or(|group| group == kind.group()))
         })
     }
 }
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_called_as_kubectl_calls_them() {
+    fn kinds_are_parsed_as_kubectl_does() {
         let kinds = Kinds::with(
             ["argoproj.io/v1alpha1/Rollout=/spec/template", "apps.kruise.io/v1beta1/StatefulSet=/spec/template"]
                 .map(|text| text.parse().expect("a kind")),
@@ -61,7 +62,7 @@ mod tests {
             ("", None),
         ];
         for (text, expected) in table {
-            assert_eq!(kinds.called(text).map(|kind| kind.to_string()).as_deref(), expected, "{text}");
+            assert_eq!(kinds.parse(text).map(|kind| kind.to_string()).as_deref(), expected, "{text}");
         }
     }
 }
