@@ -1,5 +1,5 @@
 //! The one decision about a workload: [`Observation`] in, [`Decision`] out. The controller carries it out, the commands print it; no
-//! rule about what to do is anywhere else. Pure: it asks by returning a [`Question`], and is called again with the [`Answers`].
+//! rule about what to do is anywhere else. Pure: it asks by returning a [`question::Question`], and is called again with the [`Answers`].
 //!
 //! ```text
 //! observation ─→ claims ─→ confirmed ─→ recovered after a failure ─→ planned ─→ admitted ─→ Write

@@ -1,4 +1,4 @@
-//! The reasons that conditions, targets in status, Events, logs and the command line give: one row of [`reasons`] each.
+//! The reasons that conditions, targets in status, Events, logs and the command line give: one row of `reasons!` each.
 
 use std::{fmt, str::FromStr};
 

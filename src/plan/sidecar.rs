@@ -12,7 +12,7 @@ use crate::{
     workload::kind::Kind,
 };
 
-/// The version of everything in this file that decides about bytes; see [`super::ledger::Entry::renderer`].
+/// The version of everything in this file that decides about bytes; see [`crate::workload::ledger::Entry::renderer`].
 pub const RENDERER: u32 = 1;
 
 /// What goes in, in the order in which it has to be put.
