@@ -91,18 +91,7 @@ pub async fn list_map<K: Clone + Debug + DeserializeOwned, T>(
     params: ListParams,
     keep: impl Fn(K) -> T,
 ) -> Result<Vec<T>, RequestError> {
-    let mut all = Vec::new();
-    let page = |params: ListParams| async move { api.list(&params).await };
-    pages(page, params, |is_first, items| {
-        if is_first {
-            // The list began anew.
-            all.clear();
-        }
-        all.extend(items.into_iter().map(&keep));
-        ControlFlow::Continue(())
-    })
-    .await?;
-    Ok(all)
+    collect(|params: ListParams| async move { api.list(&params).await }, params, keep).await
 }
 
 /// Lists everything, page by page.
@@ -121,13 +110,22 @@ pub async fn list_metadata<K: Clone + Debug + DeserializeOwned>(
     api: &Api<K>,
     params: ListParams,
 ) -> Result<Vec<PartialObjectMeta<K>>, RequestError> {
+    collect(|params: ListParams| async move { api.list_metadata(&params).await }, params, |object| object).await
+}
+
+/// Reads page after page, and keeps of each object what `keep` makes of it.
+async fn collect<K: Clone, T, F: Future<Output = kube::Result<ObjectList<K>>>>(
+    page: impl Fn(ListParams) -> F,
+    params: ListParams,
+    keep: impl Fn(K) -> T,
+) -> Result<Vec<T>, RequestError> {
     let mut all = Vec::new();
-    let page = |params: ListParams| async move { api.list_metadata(&params).await };
     pages(page, params, |is_first, items| {
         if is_first {
+            // The list began anew.
             all.clear();
         }
-        all.extend(items);
+        all.extend(items.into_iter().map(&keep));
         ControlFlow::Continue(())
     })
     .await?;

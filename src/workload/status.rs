@@ -60,10 +60,13 @@ impl WorkloadStatus {
     /// Reads an object of that kind.
     #[must_use]
     pub fn of(kind: Kind, object: &Value) -> Self {
+        const REPLICAS: (&str, &str) = ("updatedReplicas", "availableReplicas");
         let object = Object(object);
-        let pods = match kind {
-            Kind::CronJob => 0,
-            Kind::DaemonSet => object.number("/status/desiredNumberScheduled", 0),
+        let (pods, (new, available)) = match kind {
+            Kind::CronJob => (0, REPLICAS),
+            Kind::DaemonSet => {
+                (object.number("/status/desiredNumberScheduled", 0), ("updatedNumberScheduled", "numberAvailable"))
+            }
             Kind::Deployment
             | Kind::StatefulSet
             | Kind::ReplicaSet
@@ -71,21 +74,9 @@ impl WorkloadStatus {
             | Kind::Job
             | Kind::Pod
             | Kind::PodTemplate
-            | Kind::Custom(_) => object.number("/spec/replicas", 1),
+            | Kind::Custom(_) => (object.number("/spec/replicas", 1), REPLICAS),
         };
         let is_recreate = object.text("/spec/strategy/type") == "Recreate";
-        let (new, available) = match kind {
-            Kind::DaemonSet => ("updatedNumberScheduled", "numberAvailable"),
-            Kind::CronJob
-            | Kind::Deployment
-            | Kind::StatefulSet
-            | Kind::ReplicaSet
-            | Kind::ReplicationController
-            | Kind::Job
-            | Kind::Pod
-            | Kind::PodTemplate
-            | Kind::Custom(_) => ("updatedReplicas", "availableReplicas"),
-        };
         let count = |number: i64| u32::try_from(number).unwrap_or_default();
         Self {
             progress: progress(kind, object),
