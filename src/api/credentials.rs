@@ -52,7 +52,7 @@ pub struct Basic {
     pub password: SecretKey,
 }
 
-/// Whom to trust, and how to prove who we are by a certificate.
+/// Which certificates to trust, and the client certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.certificate) == has(self.privateKey)").message("certificate and privateKey go together: write both, or none"))]
@@ -66,7 +66,7 @@ pub struct Tls {
     /// Where its private key is (PEM).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<SecretKey>,
-    /// Trust whoever answers. For tests only: anybody in between can read along.
+    /// Accept any certificate of the server. For tests only: the connection can be intercepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure_skip_verify: bool,
 }

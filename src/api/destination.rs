@@ -32,7 +32,7 @@ pub struct Loki {
     #[schemars(length(min = 1, max = 150), regex(pattern = r"^[A-Za-z0-9!_.*'()|-]+$"))]
     pub tenant_id: Option<String>,
     /// Labels of the stream beside `namespace`, `pod`, `container` and `node`. Few, and with few values: each combination is a
-    /// stream of its own. By the collector they are resource attributes, which Loki turns into labels only where it is told to.
+    /// stream of its own. By the collector they are resource attributes, which Loki turns into labels only where it is configured to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels")]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-zA-Z_][a-zA-Z0-9_]{0,62}$') && !(k in ['namespace', 'pod', 'container', 'node', 'file']))")
@@ -42,10 +42,10 @@ pub struct Loki {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub headers: Vec<Header>,
-    /// Who we are.
+    /// How to authenticate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Whom to trust. Only for `https`.
+    /// Which certificates to trust. Only for `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -71,10 +71,10 @@ pub struct Otlp {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub headers: Vec<Header>,
-    /// Who we are.
+    /// How to authenticate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Whom to trust. Only for `https`.
+    /// Which certificates to trust. Only for `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -92,10 +92,10 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub headers: Vec<Header>,
-    /// Who we are.
+    /// How to authenticate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Whom to trust. Only for `https`.
+    /// Which certificates to trust. Only for `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -116,10 +116,10 @@ pub struct Search {
     /// Whether each day gets an index of its own: `-` and the date (`2026.01.31`) are added to `index`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub daily: bool,
-    /// Who we are.
+    /// How to authenticate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Whom to trust. Only for `https`.
+    /// Which certificates to trust. Only for `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -147,7 +147,7 @@ pub struct S3 {
     /// The key to use. Default: what the pod's service account, or the node, may do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// Whom to trust. Only for `https`.
+    /// Which certificates to trust. Only for `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -177,7 +177,7 @@ pub struct Forward {
     /// The key that both sides know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_key: Option<SecretKey>,
-    /// Talk TLS, and whom to trust.
+    /// Use TLS, and which certificates to trust.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -198,10 +198,10 @@ pub struct Kafka {
     /// How records are compressed. Default: `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
-    /// Who we are.
+    /// How to authenticate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sasl: Option<Sasl>,
-    /// Talk TLS, and whom to trust.
+    /// Use TLS, and which certificates to trust.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
